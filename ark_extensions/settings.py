@@ -1,0 +1,120 @@
+"""Every setting of the platform, typed and documented, from one YAML file and the environment.
+
+``ARK_SETTINGS`` names the YAML file (default: ``<state_dir>/ark.yaml``); each setting can be overridden by an
+environment variable ``ARK_<NAME>`` (nested: ``ARK_MIRRORS__PIP_INDEX_URL``). A test keeps ``docs/settings.md`` complete.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from ark_extensions.domain.money import parse_amount
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Mirrors(BaseModel):
+    """Mirrors that reach every kernel, terminal and editor of a workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+    git_instead_of: dict[str, str] = Field(default_factory=dict, description="git `insteadOf`: original URL prefix → mirror URL prefix")
+    pip_index_url: str | None = Field(None, description="PyPI mirror for pip and uv")
+    conda_channel_alias: str | None = Field(None, description="conda channel alias")
+    hf_endpoint: str | None = Field(None, description="Hugging Face endpoint")
+    npm_registry: str | None = Field(None, description="npm registry")
+
+
+class Ports(BaseModel):
+    """Internal ports on 127.0.0.1. `ark up` chooses free ones at the first start and keeps them in the state directory."""
+
+    model_config = ConfigDict(extra="forbid")
+    hub: Port = Field(8081, description="the Hub's API, which workspaces call")
+    proxy_api: Port = Field(8001, description="configurable-http-proxy's API")
+    console: Port = Field(8002, description="the console service")
+
+
+class OAuth(BaseModel):
+    """Sign-in through an identity provider instead of the platform's own passwords (oauthenticator)."""
+
+    model_config = ConfigDict(extra="forbid")
+    provider: str = Field(description="an oauthenticator entry point: generic-oauth, github, gitlab, google, …")
+    options: dict[str, Any] = Field(default_factory=dict, description="traits of that authenticator, e.g. client_id, authorize_url")
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one installation."""
+
+    model_config = SettingsConfigDict(env_prefix="ARK_", env_nested_delimiter="__", extra="forbid")
+
+    state_dir: Path = Field(Path(".ark"), description="where all state lives: databases, data disks, netdisks, catalogue, logs")
+    runtime: Literal["local", "kubernetes"] = Field("local", description="where workspaces run")
+    host: str = Field("127.0.0.1", description="the address the proxy listens on")
+    port: Port = Field(8000, description="the port people open in the browser")
+    public_url: str | None = Field(None, description="the address people open, when another proxy stands in front")
+    ports: Ports = Field(default_factory=Ports, description="internal ports")
+    database_url: str | None = Field(None, description="SQLAlchemy URL of the platform's database; default: SQLite in the state directory")
+    currency: str = Field("CNY", pattern="^[A-Z]{3}$", description="ISO 4217 code of the one currency of this installation")
+    language: Literal["zh", "en"] = Field("zh", description="language of the console before a user chooses")
+    administrators: list[str] = Field(default_factory=lambda: ["admin"], description="user names with the admin pages")
+    oauth: OAuth | None = Field(None, description="sign-in through an identity provider")
+    opening_credit: str = Field("100.00", description="gift to each new user, in the currency")
+    max_workspaces_per_user: int = Field(20, ge=1, le=1000, description="workspaces a user can have, stopped ones included")
+    netdisk_free_gib: int = Field(10, ge=0, description="netdisk space that costs nothing, for each user")
+    data_disk_default_gib: int = Field(10, ge=1, description="size of /home/user when no data disk is bought")
+    recycle_days: int = Field(7, ge=0, le=365, description="days in which a released workspace can be restored")
+    mirrors: Mirrors = Field(default_factory=Mirrors, description="mirrors for git, pip, conda, Hugging Face, npm inside workspaces")
+    sandbox: bool = Field(True, description="run workspaces in bubblewrap; false only where it cannot run and everybody is trusted")
+    reserve_memory_mib: int = Field(1024, ge=0, description="memory kept back from offers for the platform itself")
+    start_timeout_seconds: int = Field(120, ge=10, description="a workspace that is not ready by then has failed to start")
+    settle_interval_seconds: int = Field(3600, ge=1, description="how often running usage is charged")
+    cache_dir: Path = Field(Path("~/.cache/ark").expanduser(), description="built environments, shared by all state directories of this account")
+
+    @field_validator("opening_credit")
+    @classmethod
+    def _opening_credit(cls, text: str) -> str:
+        if parse_amount(text) < 0:
+            raise ValueError("is negative")
+        return text
+
+    @field_validator("state_dir", "cache_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().resolve()
+
+    @property
+    def opening_credit_micros(self) -> int:
+        return parse_amount(self.opening_credit)
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.state_dir / 'ark.sqlite'}"
+
+    @property
+    def hub_api_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.hub}/hub/api"
+
+    @cached_property
+    def base_url(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    def secret(self, name: str) -> str:
+        """A generated secret of this installation, from ``<state_dir>/secrets/<name>`` (written by `ark up`)."""
+        return (self.state_dir / "secrets" / name).read_text().strip()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get("ARK_SETTINGS") or str(Path(os.environ.get("ARK_STATE_DIR", ".ark")) / "ark.yaml")
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
