@@ -1,1 +1,80 @@
+"""The platform's database: engine, units of work, migrations. Only `storage` and `usecases` touch tables.
 
+``Storage.write()`` is one unit of work: it commits when its block ends and rolls back when the block raises. On SQLite
+it takes the write lock at its beginning (``BEGIN IMMEDIATE``), so what a use case reads is what it decides on; the file is
+in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import resources
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+#: how long a writer waits for another writer before it gives up, in seconds
+LOCK_TIMEOUT_SECONDS = 30
+
+
+def _sqlite_engine(url: str, begin: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False, "cached_statements": 256})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late: we say ours
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class Storage:
+    """One database. ``url`` is a SQLAlchemy URL; the schema is expected to be at head (`migrate`)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.dialect = make_url(url).get_backend_name()
+        if self.dialect == "sqlite":
+            self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE")
+            self._reader = _sqlite_engine(url, "BEGIN")
+        else:
+            self._writer = self._reader = create_engine(url, pool_pre_ping=True)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """The engines behind this storage, for counting queries and measuring."""
+        return (self._reader, self._writer) if self._reader is not self._writer else (self._writer,)
+
+    def write(self) -> AbstractContextManager[Connection]:
+        return self._writer.begin()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent snapshot that is never committed."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        for engine in self.engines:
+            engine.dispose()
+
+
+def alembic_config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("ark_extensions.storage") / "migrations"))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def migrate(url: str) -> None:
+    """Bring the database at ``url`` to the newest schema; creates it when it is not there."""
+    command.upgrade(alembic_config(url), "head")
