@@ -48,9 +48,8 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 def pause_after(every_seconds: float, failures: int) -> float:
-    """Seconds to wait before the next pass: the job's own rhythm, doubled for each failure in a row up to a minute."""
-    longest = max(every_seconds, LONGEST_PAUSE_SECONDS)
-    return min(every_seconds * 2.0 ** min(failures, 10), longest)
+    """Seconds to wait before the next pass: the job's own rhythm; after failures 2, 4, 8 … seconds, at most a minute."""
+    return every_seconds if failures == 0 else min(2.0 ** min(failures, 10), LONGEST_PAUSE_SECONDS)
 
 
 async def repeat(job: Job, *, pause: Callable[[float], Awaitable[bool]], beat: Callable[[], None] = lambda: None) -> None:

@@ -1,0 +1,84 @@
+"""What the reconciler does in one pass: mend what is in doubt, empty the recycle bin, clear what crashes left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from datetime import datetime
+from typing import Literal, Protocol
+
+from ark_extensions.loop import in_thread
+from ark_extensions.storage import Storage
+from ark_extensions.usecases.reconciliation import Suspect, disk_deleted, expired_releases, mend, suspects
+from ark_extensions.usecases.workspaces import list_workspaces
+from ark_extensions.domain.workspaces import ACTIVE
+
+log = logging.getLogger("ark")
+
+HubState = Literal["absent", "stopped", "pending_spawn", "pending_stop", "ready"]
+#: questions on the way to the Hub at the same time
+AT_ONCE = 20
+
+
+class KnowsServers(Protocol):
+    """The part of the Hub's client that the reconciler needs."""
+
+    async def server_state(self, user: str, name: str) -> HubState: ...
+
+    async def remove_server(self, user: str, name: str) -> object: ...
+
+
+class Disks(Protocol):
+    """The part of the volumes adapter that the reconciler needs; deleting what is gone is no error."""
+
+    def delete_data_disk(self, workspace_id: str) -> None: ...
+
+    def delete_leftover_runs(self, *, keep: Collection[str]) -> list[str]: ...
+
+
+async def mend_suspects(storage: Storage, hub: KnowsServers, *, now: datetime) -> str | None:
+    """Ask the Hub about each workspace in doubt, and put on record what is true. One that cannot be asked stays in doubt."""
+    doubtful = await in_thread(suspects, storage, now=now)
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def one(suspect: Suspect) -> bool:
+        async with turn:
+            try:
+                state = await hub.server_state(suspect.owner, suspect.name)
+                sentence = await in_thread(mend, storage, suspect=suspect, hub_state=state, now=now)
+            except Exception as error:
+                log.warning("%s/%s stays in doubt (%s: %s).", suspect.owner, suspect.name, type(error).__name__, error)
+                return False
+        return sentence is not None
+
+    mended = sum(await asyncio.gather(*map(one, doubtful)))
+    return f"{mended} of {len(doubtful)} workspaces in doubt were mended." if mended else None
+
+
+async def empty_recycle_bin(storage: Storage, hub: KnowsServers, disks: Disks, *, now: datetime) -> str | None:
+    """Delete the data disks of workspaces released long enough ago. The disk goes before the record says so: a crash
+    in between repeats a deletion of nothing."""
+    expired = await in_thread(expired_releases, storage, now=now)
+    if not expired:
+        return None
+    names = {w.id: w for w in await in_thread(list_workspaces, storage, now=now)}
+    deleted = 0
+    for workspace_id in expired:
+        try:
+            await in_thread(disks.delete_data_disk, workspace_id)
+            await in_thread(disk_deleted, storage, workspace_id=workspace_id, now=now)
+            if workspace_id in names:
+                await hub.remove_server(names[workspace_id].owner, names[workspace_id].name)
+            deleted += 1
+        except Exception as error:
+            log.warning("The data disk of %s could not be deleted now (%s: %s).", workspace_id, type(error).__name__, error)
+    return f"{deleted} of {len(expired)} data disks in the recycle bin were deleted."
+
+
+async def clear_leftovers(storage: Storage, disks: Disks, *, now: datetime) -> str | None:
+    """Remove system disks of workspaces that hold no compute: a crash between stop and clean-up leaves them."""
+    workspaces = await in_thread(list_workspaces, storage, now=now)
+    active = {w.id for w in workspaces if w.state in ACTIVE}
+    removed = await in_thread(disks.delete_leftover_runs, keep=active)
+    return f"{len(removed)} system disks left behind were removed." if removed else None
