@@ -1,0 +1,80 @@
+"""Users: made known at their first sign-in, with the opening credit; passwords of the platform's own sign-in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Row, select, update
+
+from ark_extensions.domain.errors import InvalidField, NotFound
+from ark_extensions.domain.ledger import gift
+from ark_extensions.storage import Storage
+from ark_extensions.storage.tables import users
+from ark_extensions.usecases.journal import post
+from ark_extensions.usecases.views import UserView
+
+LANGUAGES = ("zh", "en")
+MIN_PASSWORD = 10
+_hasher = PasswordHasher()
+#: verified when the user is unknown or has no password, so that both cost the same time
+_NOBODY = _hasher.hash("nobody has this password")
+
+
+def _view(row: Row[tuple[object, ...]]) -> UserView:
+    return UserView(row.name, row.admin, row.language, row.created_at)
+
+
+def ensure_user(storage: Storage, *, name: str, admin: bool, opening_credit_micros: int, now: datetime) -> UserView:
+    """The user, made (with the opening credit) when new; ``admin`` is set to what the caller knows."""
+    with storage.write() as connection:
+        row = connection.execute(select(users).where(users.c.name == name)).first()
+        if row is None:
+            connection.execute(users.insert().values(name=name, admin=admin, created_at=now))
+            if opening_credit_micros > 0:
+                opening = gift(
+                    key=f"opening:{name}", user=name, amount_micros=opening_credit_micros, at=now, actor="platform", memo="opening credit"
+                )
+                post(connection, [opening])
+        elif row.admin != admin:
+            connection.execute(update(users).where(users.c.name == name).values(admin=admin))
+        return _view(connection.execute(select(users).where(users.c.name == name)).one())
+
+
+def get_user(storage: Storage, *, name: str) -> UserView | None:
+    with storage.read() as connection:
+        row = connection.execute(select(users).where(users.c.name == name)).first()
+        return _view(row) if row else None
+
+
+def list_users(storage: Storage) -> list[UserView]:
+    with storage.read() as connection:
+        return [_view(row) for row in connection.execute(select(users).order_by(users.c.name))]
+
+
+def set_language(storage: Storage, *, user: str, language: str) -> None:
+    if language not in LANGUAGES:
+        raise InvalidField("Choose zh or en.", field="language")
+    with storage.write() as connection:
+        connection.execute(update(users).where(users.c.name == user).values(language=language))
+
+
+def set_password(storage: Storage, *, user: str, password: str, now: datetime) -> None:
+    """Raises InvalidField for a short password, NotFound for an unknown user."""
+    if not MIN_PASSWORD <= len(password) <= 200:
+        raise InvalidField("A password has {min} to 200 characters.", field="password", min=MIN_PASSWORD)
+    with storage.write() as connection:
+        changed = connection.execute(update(users).where(users.c.name == user).values(password_hash=_hasher.hash(password)))
+        if changed.rowcount == 0:
+            raise NotFound("There is no user {name}.", name=user)
+
+
+def check_password(storage: Storage, *, user: str, password: str) -> bool:
+    """Whether this is the user's password; takes as long for users who do not exist."""
+    with storage.read() as connection:
+        stored = connection.execute(select(users.c.password_hash).where(users.c.name == user)).scalar()
+    try:
+        return _hasher.verify(stored or _NOBODY, password[:1000]) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False
