@@ -1,0 +1,122 @@
+"""Volumes as directories under one state directory: the embedded default.
+
+Promises: names of users and workspaces never choose a path outside their own corner; two users never share a
+directory, whatever their names; deleting never leaves the tree it deletes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from ark_extensions.domain.catalog import DATASET, ITEM_NAME, MODEL
+from ark_extensions.domain.errors import NotFound
+from ark_extensions.domain.workspaces import Mount
+from ark_extensions.volumes.removal import remove_tree
+
+WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+GONE = {
+    DATASET: "Version {version} of the dataset “{name}” is not on this machine any more. Choose another version, or ask an operator to import it again.",
+    MODEL: "Version {version} of the model “{name}” is not on this machine any more. Choose another version, or ask an operator to import it again.",
+}
+
+
+def user_slug(owner: str) -> str:
+    """A directory name for any Hub user name: readable, safe everywhere, and different for different names.
+
+    The readable part is only decoration; the hash of the exact name is what keeps users apart, also where the file
+    system folds case or normalises Unicode.
+    """
+    readable = re.sub(r"[^a-z0-9]+", "-", owner.lower()).strip("-")[:24].strip("-")
+    digest = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return f"{readable or 'user'}-{digest}"
+
+
+class LocalDirVolumes:
+    """All volumes of one installation under ``state_dir``."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._root = state_dir
+
+    def data_disk(self, workspace_id: str) -> Path:
+        return self._private("disks", _checked(workspace_id))
+
+    def data_disk_usage(self, workspace_id: str) -> int:
+        return _bytes_on_disk(self._root / "disks" / _checked(workspace_id))
+
+    def delete_data_disk(self, workspace_id: str) -> None:
+        self._remove("disks", _checked(workspace_id))
+
+    def netdisk(self, owner: str) -> Path:
+        corner = self._private("netdisk", user_slug(owner))
+        note = corner / "owner"
+        if not note.exists():
+            note.write_text(owner + "\n", encoding="utf-8", errors="surrogatepass")
+        return self._private("netdisk", user_slug(owner), "data")
+
+    def item(self, mount: Mount) -> Path:
+        known = mount.kind in GONE and ITEM_NAME.fullmatch(mount.name) is not None and mount.version > 0
+        path = self._root / "catalog" / mount.kind / mount.name / str(mount.version)
+        if not known or path.is_symlink() or not path.is_dir():
+            raise NotFound(GONE.get(mount.kind, GONE[DATASET]), name=mount.name, version=mount.version)
+        return path
+
+    def run_dir(self, workspace_id: str) -> Path:
+        return self._private("runs", _checked(workspace_id))
+
+    def remove_run_dir(self, workspace_id: str) -> None:
+        self._remove("runs", _checked(workspace_id))
+
+    def _private(self, *parts: str) -> Path:
+        path = self._root
+        path.mkdir(parents=True, exist_ok=True)
+        for part in parts:
+            path = path / part
+            path.mkdir(mode=0o700, exist_ok=True)
+            if path.is_symlink():
+                raise NotFound("The storage directory {name} is a link, and is not used. Ask an operator to look at it.", name=part)
+        return path
+
+    def _remove(self, shelf: str, name: str) -> None:
+        try:
+            shelf_fd = os.open(self._root / shelf, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            remove_tree(name, parent_fd=shelf_fd)
+        finally:
+            os.close(shelf_fd)
+
+
+def _checked(workspace_id: str) -> str:
+    if not WORKSPACE_ID.fullmatch(workspace_id):
+        raise NotFound("There is no such workspace.")
+    return workspace_id
+
+
+def _bytes_on_disk(path: Path) -> int:
+    """Allocated bytes under ``path`` on its own file system, hard links once, links not followed."""
+    total, seen = 0, set[int]()
+    try:
+        device = os.stat(path, follow_symlinks=False).st_dev
+    except FileNotFoundError:
+        return 0
+    pending = [os.fspath(path)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    info = entry.stat(follow_symlinks=False)
+                    if info.st_dev != device or info.st_ino in seen:
+                        continue
+                    if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+                        seen.add(info.st_ino)
+                    total += info.st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except OSError:  # unreadable, or it vanished while we looked: the number is for people
+            continue
+    return total

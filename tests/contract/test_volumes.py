@@ -1,0 +1,125 @@
+"""Every implementation of volumes keeps users apart, makes what is asked for and deletes only that."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ark_extensions.domain.errors import NotFound
+from ark_extensions.domain.workspaces import Mount
+from ark_extensions.volumes import Volumes
+from ark_extensions.volumes.local_dir import LocalDirVolumes
+
+NAMES = ["alice", "Alice", "ALICE", "alice ", "a/b", "a-b", "a_b", "../etc", "..", ".", "张三", "張三", "é", "e\u0301", "a" * 255, "-", "x@y.org", "x\ny"]
+
+
+@pytest.fixture(params=["local_dir"])
+def volumes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Volumes]:
+    implementations = {"local_dir": lambda: LocalDirVolumes(tmp_path / "state")}
+    yield implementations[request.param]()
+
+
+def test_data_disk_is_private_and_stays(volumes: Volumes) -> None:
+    disk = volumes.data_disk("ws1")
+    (disk / "notes.txt").write_text("kept")
+    assert volumes.data_disk("ws1") == disk
+    assert (disk / "notes.txt").read_text() == "kept"
+    assert stat.S_IMODE(disk.stat().st_mode) == 0o700
+    assert volumes.data_disk("ws2") != disk
+
+
+def test_deleting_a_data_disk_is_complete_and_repeatable(volumes: Volumes) -> None:
+    disk, other = volumes.data_disk("ws1"), volumes.data_disk("ws2")
+    (disk / "deep").mkdir()
+    (disk / "deep" / "file").write_text("x")
+    volumes.delete_data_disk("ws1")
+    volumes.delete_data_disk("ws1")
+    volumes.delete_data_disk("never-was")
+    assert not disk.exists()
+    assert other.is_dir()
+
+
+def test_deleting_follows_no_link(volumes: Volumes, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").write_text("x")
+    victim.chmod(0o500)
+    disk = volumes.data_disk("ws1")
+    (disk / "link").symlink_to(victim)
+    (disk / "sub").mkdir()
+    (disk / "sub" / "link").symlink_to(victim / "precious")
+    (disk / "gone").symlink_to("/nowhere")
+    volumes.delete_data_disk("ws1")
+    assert (victim / "precious").read_text() == "x"
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o500
+
+
+def test_deleting_masters_read_only_and_very_deep_directories(volumes: Volumes) -> None:
+    disk = volumes.data_disk("ws1")
+    locked = disk / "locked"
+    (locked / "inner").mkdir(parents=True)
+    (locked / "inner" / "file").write_text("x")
+    (locked / "inner").chmod(0)
+    locked.chmod(0o500)
+    fd = os.open(disk, os.O_RDONLY)
+    for _ in range(3000):  # deeper than a path can be long, or a process may hold files open
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    os.mkfifo(disk / "pipe")
+    volumes.delete_data_disk("ws1")
+    assert not disk.exists()
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "../ws", "/etc", ".hidden", "a\0b", "x" * 65])
+def test_a_workspace_id_never_chooses_a_path(volumes: Volumes, bad: str) -> None:
+    for method in (volumes.data_disk, volumes.delete_data_disk, volumes.data_disk_usage, volumes.run_dir, volumes.remove_run_dir):
+        with pytest.raises(NotFound):
+            method(bad)
+
+
+def test_every_user_has_a_netdisk_of_their_own(volumes: Volumes) -> None:
+    paths = [volumes.netdisk(name) for name in NAMES]
+    assert len({os.fspath(p).casefold() for p in paths}) == len(NAMES)
+    assert {p.name for p in paths} == {"data"}
+    assert len({p.parent.parent for p in paths}) == 1
+    (paths[0] / "file").write_text("x")
+    assert (volumes.netdisk("alice") / "file").read_text() == "x"
+    assert all(stat.S_IMODE(p.parent.stat().st_mode) == 0o700 for p in paths)
+
+
+def test_item_is_there_or_says_so(volumes: Volumes, tmp_path: Path) -> None:
+    there = tmp_path / "state" / "catalog" / "dataset" / "digits" / "2"
+    there.mkdir(parents=True)
+    assert volumes.item(Mount("dataset", "digits", 2, "h")) == there
+    with pytest.raises(NotFound, match="Version 3 of the dataset “digits” is not on this machine any more"):
+        volumes.item(Mount("dataset", "digits", 3, "h"))
+    with pytest.raises(NotFound, match="model"):
+        volumes.item(Mount("model", "digits", 2, "h"))
+    for bad in (Mount("dataset", "../dataset/digits", 2, "h"), Mount("../catalog/dataset", "digits", 2, "h"), Mount("dataset", "digits", -2, "h")):
+        with pytest.raises(NotFound):
+            volumes.item(bad)
+
+
+def test_the_system_disk_is_gone_after_a_stop(volumes: Volumes) -> None:
+    run = volumes.run_dir("ws1")
+    (run / "tmp").mkdir()
+    volumes.remove_run_dir("ws1")
+    volumes.remove_run_dir("ws1")
+    assert not run.exists()
+    assert list(volumes.run_dir("ws1").iterdir()) == []
+
+
+def test_usage_counts_what_the_disk_takes(volumes: Volumes) -> None:
+    assert volumes.data_disk_usage("none") == 0
+    disk = volumes.data_disk("ws1")
+    (disk / "a").write_bytes(b"x" * 100_000)
+    os.link(disk / "a", disk / "b")
+    (disk / "loop").symlink_to(disk)
+    assert 100_000 <= volumes.data_disk_usage("ws1") < 200_000
