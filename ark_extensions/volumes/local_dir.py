@@ -19,8 +19,14 @@ from ark_extensions.volumes.removal import remove_tree
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 GONE = {
-    DATASET: "Version {version} of the dataset “{name}” is not on this machine any more. Choose another version, or ask an operator to import it again.",
-    MODEL: "Version {version} of the model “{name}” is not on this machine any more. Choose another version, or ask an operator to import it again.",
+    DATASET: (
+        "Version {version} of the dataset “{name}” is not on this machine any more. "
+        "Choose another version, or ask an operator to import it again."
+    ),
+    MODEL: (
+        "Version {version} of the model “{name}” is not on this machine any more. "
+        "Choose another version, or ask an operator to import it again."
+    ),
 }
 
 

@@ -14,7 +14,10 @@ from ark_extensions.domain.workspaces import Mount
 from ark_extensions.volumes import Volumes
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 
-NAMES = ["alice", "Alice", "ALICE", "alice ", "a/b", "a-b", "a_b", "../etc", "..", ".", "张三", "張三", "é", "e\u0301", "a" * 255, "-", "x@y.org", "x\ny"]
+NAMES = [
+    *("alice", "Alice", "ALICE", "alice ", "a/b", "a-b", "a_b", "../etc", "..", "."),
+    *("张三", "張三", "é", "e\u0301", "a" * 255, "-", "x@y.org", "x\ny"),
+]
 
 
 @pytest.fixture(params=["local_dir"])
@@ -102,9 +105,9 @@ def test_item_is_there_or_says_so(volumes: Volumes, tmp_path: Path) -> None:
         volumes.item(Mount("dataset", "digits", 3, "h"))
     with pytest.raises(NotFound, match="model"):
         volumes.item(Mount("model", "digits", 2, "h"))
-    for bad in (Mount("dataset", "../dataset/digits", 2, "h"), Mount("../catalog/dataset", "digits", 2, "h"), Mount("dataset", "digits", -2, "h")):
+    for kind, name, version in (("dataset", "../dataset/digits", 2), ("../catalog/dataset", "digits", 2), ("dataset", "digits", -2)):
         with pytest.raises(NotFound):
-            volumes.item(bad)
+            volumes.item(Mount(kind, name, version, "h"))
 
 
 def test_the_system_disk_is_gone_after_a_stop(volumes: Volumes) -> None:
