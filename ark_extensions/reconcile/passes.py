@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
+from ark_extensions.domain.workspaces import ACTIVE
+from ark_extensions.hub import HubState
 from ark_extensions.loop import in_thread
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.reconciliation import Suspect, disk_deleted, expired_releases, mend, suspects
 from ark_extensions.usecases.workspaces import list_workspaces
-from ark_extensions.domain.workspaces import ACTIVE
 
 log = logging.getLogger("ark")
 
-HubState = Literal["absent", "stopped", "pending_spawn", "pending_stop", "ready"]
 #: questions on the way to the Hub at the same time
 AT_ONCE = 20
 
@@ -26,7 +25,7 @@ class KnowsServers(Protocol):
 
     async def server_state(self, user: str, name: str) -> HubState: ...
 
-    async def remove_server(self, user: str, name: str) -> object: ...
+    async def remove_server(self, user: str, name: str) -> None: ...
 
 
 class Disks(Protocol):
@@ -34,7 +33,9 @@ class Disks(Protocol):
 
     def delete_data_disk(self, workspace_id: str) -> None: ...
 
-    def delete_leftover_runs(self, *, keep: Collection[str]) -> list[str]: ...
+    def run_dirs(self) -> list[str]: ...
+
+    def remove_run_dir(self, workspace_id: str) -> None: ...
 
 
 async def mend_suspects(storage: Storage, hub: KnowsServers, *, now: datetime) -> str | None:
@@ -57,19 +58,20 @@ async def mend_suspects(storage: Storage, hub: KnowsServers, *, now: datetime) -
 
 
 async def empty_recycle_bin(storage: Storage, hub: KnowsServers, disks: Disks, *, now: datetime) -> str | None:
-    """Delete the data disks of workspaces released long enough ago. The disk goes before the record says so: a crash
-    in between repeats a deletion of nothing."""
+    """Delete the data disks of workspaces released long enough ago. Disk, then server, then record: a crash in between
+    repeats a deletion of nothing, and the name is free for a new workspace only when the old server is gone."""
     expired = await in_thread(expired_releases, storage, now=now)
     if not expired:
         return None
-    names = {w.id: w for w in await in_thread(list_workspaces, storage, now=now)}
+    known = {w.id: w for w in await in_thread(list_workspaces, storage, now=now)}
     deleted = 0
     for workspace_id in expired:
         try:
             await in_thread(disks.delete_data_disk, workspace_id)
+            await in_thread(disks.remove_run_dir, workspace_id)
+            if workspace_id in known:
+                await hub.remove_server(known[workspace_id].owner, known[workspace_id].name)
             await in_thread(disk_deleted, storage, workspace_id=workspace_id, now=now)
-            if workspace_id in names:
-                await hub.remove_server(names[workspace_id].owner, names[workspace_id].name)
             deleted += 1
         except Exception as error:
             log.warning("The data disk of %s could not be deleted now (%s: %s).", workspace_id, type(error).__name__, error)
@@ -77,8 +79,15 @@ async def empty_recycle_bin(storage: Storage, hub: KnowsServers, disks: Disks, *
 
 
 async def clear_leftovers(storage: Storage, disks: Disks, *, now: datetime) -> str | None:
-    """Remove system disks of workspaces that hold no compute: a crash between stop and clean-up leaves them."""
-    workspaces = await in_thread(list_workspaces, storage, now=now)
-    active = {w.id for w in workspaces if w.state in ACTIVE}
-    removed = await in_thread(disks.delete_leftover_runs, keep=active)
-    return f"{len(removed)} system disks left behind were removed." if removed else None
+    """Remove system disks of workspaces that hold no compute: a crash between stop and clean-up leaves them.
+
+    The directories are listed before the states are read: a launch is on record before its directory is made.
+    """
+    found = await in_thread(disks.run_dirs)
+    if not found:
+        return None
+    active = {w.id for w in await in_thread(list_workspaces, storage, now=now) if w.state in ACTIVE}
+    leftover = [workspace_id for workspace_id in found if workspace_id not in active]
+    for workspace_id in leftover:
+        await in_thread(disks.remove_run_dir, workspace_id)
+    return f"{len(leftover)} system disks left behind were removed." if leftover else None

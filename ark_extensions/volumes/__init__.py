@@ -35,3 +35,6 @@ class Volumes(Protocol):
 
     def remove_run_dir(self, workspace_id: str) -> None:
         """Delete the system disk."""
+
+    def run_dirs(self) -> list[str]:
+        """Ids of the workspaces that have a system disk here now, those left behind by a crash included."""

@@ -76,6 +76,12 @@ class LocalDirVolumes:
     def remove_run_dir(self, workspace_id: str) -> None:
         self._remove("runs", _checked(workspace_id))
 
+    def run_dirs(self) -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self._root / "runs") if WORKSPACE_ID.fullmatch(entry.name))
+        except FileNotFoundError:
+            return []
+
     def _private(self, *parts: str) -> Path:
         path = self._root
         path.mkdir(parents=True, exist_ok=True)
