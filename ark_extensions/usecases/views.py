@@ -129,6 +129,7 @@ class EventView:
     message: Sentence
     actor: str
     detail: Mapping[str, Any]
+    owner: str = ""
 
 
 @dataclass(frozen=True)
