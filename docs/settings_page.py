@@ -12,10 +12,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pydantic import BaseModel  # noqa: E402
-from pydantic.fields import FieldInfo  # noqa: E402
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from ark_extensions.settings import Settings  # noqa: E402
+from ark_extensions.settings import Settings
 
 PAGE = Path(__file__).with_name("settings.md")
 HOME = str(Path.home())

@@ -1,0 +1,139 @@
+"""The documents say what is so: settings, dependencies, commands and links are compared with the code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import runpy
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+
+
+def page_ids(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def code_in(text: str) -> list[str]:
+    """Every line of code of a page: fenced blocks and spans."""
+    return [line.strip() for block, span in CODE.findall(text) for line in (block or span).splitlines()]
+
+
+def commands(text: str) -> set[str]:
+    """Lines that a reader types: those that begin with one of our two commands."""
+    lines = (re.sub(r"\s+#.*$", "", line.removeprefix("$ ")) for line in code_in(text))
+    return {line for line in lines if re.match(r"(make|ark) ", line)}
+
+
+def test_the_settings_page_is_the_one_that_the_model_writes() -> None:
+    written = runpy.run_path(str(ROOT / "docs" / "settings_page.py"))
+    assert (ROOT / "docs" / "settings.md").read_text() == written["page"](), "run: python docs/settings_page.py"
+
+
+def declared_dependencies() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = list(project["project"]["dependencies"])
+    for group in project["dependency-groups"].values():
+        lines += group
+    node = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    return {re.split(r"[\[<>=!~; ]", line)[0] for line in lines} | set(node)
+
+
+def test_every_dependency_has_a_reason() -> None:
+    reasons = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE))
+    missing = {name for name in declared_dependencies() if not reasons.get(name, "").strip()}
+    assert not missing, f"docs/dependencies.md gives no reason for {sorted(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        goal = (page.parent / path).resolve() if path else page
+        assert goal.exists(), f"{page.name} links to {target}, which is not there"
+        if anchor and goal.suffix == ".md":
+            assert anchor in anchors(goal.read_text()), f"{page.name} links to {target}, a heading that is not there"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a code host gives the headings of a page."""
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+        found.add(kept.replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_make_targets_that_a_page_names_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in commands(page.read_text()):
+        words = line.split()
+        if words[0] == "make":
+            assert words[1] in targets, f"{page.name} says `{line}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_ark_commands_that_a_page_names_exist(page: Path) -> None:
+    command = importlib.import_module("ark_extensions.cli").main
+    for line in commands(page.read_text()):
+        if line.startswith("ark "):
+            check_ark_command(command, line, page.name)
+
+
+def check_ark_command(command: object, line: str, page: str) -> None:
+    """Walk down the groups by the line's words; the options of the last one must be its own."""
+    words = re.split(r"\s+", re.sub(r"\s+(#|\||>|&&).*$", "", line))[1:]
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands or words[0].startswith("-"), f"{page} says `{line}`: there is no `{words[0]}`"
+        if words[0].startswith("-"):
+            break
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in getattr(command, "params", []) for option in parameter.opts} | {"--help"}
+    for word in words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in known, f"{page} says `{line}`: there is no `{word}`"
+
+
+def test_both_readmes_name_the_same_commands() -> None:
+    assert commands((ROOT / "README.md").read_text()) == commands((ROOT / "README.zh-CN.md").read_text())
+
+
+def test_both_guides_name_the_same_commands() -> None:
+    ours = [commands((ROOT / "docs" / f"guide.{language}.md").read_text()) for language in ("en", "zh")]
+    assert ours[0] == ours[1]
+
+
+def tracked_text() -> list[tuple[str, str]]:
+    sys.path.insert(0, str(ROOT))
+    from tests.architecture.test_shape import project_files
+
+    found = []
+    for name in project_files():
+        data = (ROOT / name).read_bytes()
+        if b"\0" not in data[:1000]:
+            found.append((name, data.decode(errors="replace")))
+    return found
+
+
+def test_no_registry_is_named() -> None:
+    """Installs follow the operator's own mirror, so no file may decide it."""
+    hosts = ["pypi." + "org", "python" + "hosted.org", "npmjs." + "org", "npmjs." + "com", "npmmirror." + "com", "tuna." + "tsinghua"]
+    named = [(name, host) for name, text in tracked_text() for host in hosts if host in text]
+    assert not named
+
+
+def test_no_path_of_a_builders_machine_is_named() -> None:
+    path = re.compile(r"(?<![\w./~-])/(?:ro" + r"ot|wo" + r"rk)(?=/|\b(?![-\w]))")
+    named = [(name, match.group()) for name, text in tracked_text() for match in path.finditer(text)]
+    assert not named
