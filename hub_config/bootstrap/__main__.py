@@ -1,0 +1,12 @@
+"""`python3 -m hub_config.bootstrap up|down|test-env|vscode`: what the Makefile calls."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # before anything is imported that an older Python cannot read
+    sys.exit("Python 3.11 or newer is needed: install it with `sudo apt-get install -y python3`, or use a newer Debian or Ubuntu.")
+
+from hub_config.bootstrap.commands import main  # noqa: E402
+
+sys.exit(main(sys.argv[1:]))

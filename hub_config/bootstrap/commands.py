@@ -1,0 +1,209 @@
+"""The set-up's commands: look, install, build, then hand over to `ark up` in the platform's own environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ark_extensions.environments import PROJECT, Environments, cache_directory, environments
+from ark_extensions.supervisor import lock
+from ark_extensions.supervisor.background import start_in_background
+from ark_extensions.supervisor.words import say
+from hub_config.bootstrap import builds, machine
+from hub_config.bootstrap.preflight import Request, examine, packages, problems, sandbox_sentence
+from hub_config.bootstrap.progress import StepFailed, Steps
+
+BACKGROUND_SECONDS = 120.0
+STOP_SECONDS = 120.0
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except StepFailed as failure:
+        print(failure.tail)
+        print(f"• {failure}")
+        return 1
+    except KeyboardInterrupt:
+        print()
+        print(say("Interrupted. What was finished is kept: the next run goes on from there."))
+        return 130
+    return status
+
+
+def up(arguments: argparse.Namespace) -> int:
+    request = _request(arguments)
+    built = environments(request.cache)
+    if (status := set_up(request, built, _wanted(request, built))) != 0:
+        return status
+    command, environment = ark_up(request, built)
+    if arguments.background:
+        log = request.state_dir / "logs/ark.log"
+        return start_in_background(command, environment=environment, log=log, timeout_seconds=BACKGROUND_SECONDS)
+    sys.stdout.flush()
+    os.execve(command[0], command, environment)
+
+
+def down(arguments: argparse.Namespace) -> int:
+    state_dir = _state_dir(arguments)
+    if lock.holder(state_dir) is None:
+        print(say("Ark does not run on {dir}.", dir=state_dir))
+        return 0
+    print(say("Stopping: workspaces first, then the platform …"), flush=True)
+    if not lock.stop(state_dir, timeout_seconds=STOP_SECONDS):
+        print(say("It has not stopped within {seconds} s. Its log: {log}", seconds=int(STOP_SECONDS), log=state_dir / "logs/ark.log"))
+        return 1
+    print(say("Ark has stopped. Workspaces, files and money are kept."))
+    return 0
+
+
+def test_environment(arguments: argparse.Namespace) -> int:
+    """All that `make test` and `make check` need; prints the dev environment's Python last."""
+    request = replace(_request(arguments), starts=False, sandbox=False)
+    built = environments(request.cache)
+    wanted = ["dev"] if arguments.only_dev else ["dev", "hub", "workspace", "node", "npm", *_vscode(request, built)]
+    if not arguments.only_dev:
+        _install_for_tests()
+    return set_up(request, built, wanted)
+
+
+def vscode(arguments: argparse.Namespace) -> int:
+    """Try again to build VS Code after it could not be built."""
+    request = replace(_request(arguments), starts=False, sandbox=False, vscode=True)
+    built = environments(request.cache)
+    built.code_server_problem.unlink(missing_ok=True)
+    return set_up(request, built, ["node", "code_server"])
+
+
+def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
+    """Preflight, packages, environments. Status 0: everything ``wanted`` is there."""
+    python = machine.workspace_python() or machine.any_python()
+    to_build = builds.missing(built, wanted, python=python)
+    facts = examine(request, built, to_build)
+    if found := problems(request, facts):
+        print(say("Nothing was changed. To go on:"))
+        for sentence in found:
+            print(f"  • {sentence}")
+        return 1
+    to_install = packages(request, facts)
+    steps = Steps(len(to_build) + bool(to_install), log_dir=request.cache / "logs")
+    if to_install:
+        install_packages(to_install, steps)
+        if "bubblewrap" in to_install and (why := machine.sandbox_problem()) is not None:
+            print(f"  • {sandbox_sentence(why)}")
+            return 1
+    if to_build:
+        print(say("Building in {cache}: {count} environments, once for all installations of this account.", cache=request.cache, count=len(to_build)))
+        for warning in builds.build(to_build, built, steps, python):
+            print(f"  • {warning}")
+    if not request.sandbox and request.starts:
+        print(f"  • {without_sandbox()}")
+    if request.starts and not built.code_server.exists():
+        print("  • " + say("VS Code is missing: workspaces have JupyterLab only. To build it: `make vscode`."))
+    return 0
+
+
+def without_sandbox() -> str:
+    return say(
+        "No sandbox: every workspace runs as this account, sees this machine's files and processes, and its read-only folders can be "
+        "written. Only let people in whom you trust."
+    )
+
+
+def ark_up(request: Request, built: Environments) -> tuple[list[str], dict[str, str]]:
+    """The command line and environment of `ark up`."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "ARK_STATE_DIR": str(request.state_dir), "ARK_CACHE_DIR": str(request.cache)}
+    command = [str(built.hub / "bin/python"), "-m", "ark_extensions.cli", "up", "--host", request.host, "--port", str(request.port)]
+    return (command if request.sandbox else [*command, "--no-sandbox"]), environment
+
+
+def install_packages(names: Sequence[str], steps: Steps) -> None:
+    steps.begin(say("Debian packages: {names}", names=", ".join(names)))
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    steps.run(["apt-get", "update", "-q"], log_name="apt", environment=quiet)
+    steps.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *names], log_name="apt", environment=quiet)
+    steps.end()
+
+
+def _install_for_tests() -> None:
+    """Sandbox, browser and a Chinese font, where this account may install them; without them their tests say so."""
+    wanted = [] if machine.run(["bwrap", "--version"]).returncode == 0 else ["bubblewrap"]
+    if machine.run(["chromium", "--version"]).returncode != 0:
+        wanted.append("chromium")
+    if not machine.run(["fc-list", ":lang=zh"]).stdout.strip():
+        wanted += ["fontconfig", "fonts-wqy-microhei"]
+    if not wanted:
+        return
+    if not (machine.is_root() and machine.has_apt()):
+        command = f"sudo apt-get install -y {' '.join(wanted)}"
+        print("  • " + say("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command))
+        return
+    try:
+        install_packages(wanted, Steps(1, log_dir=cache_directory() / "logs"))
+    except StepFailed as failure:
+        print(f"  • {failure}")
+
+
+def _wanted(request: Request, built: Environments) -> list[str]:
+    return ["hub", "workspace", "node", "npm", *_vscode(request, built), *(["pytorch"] if request.pytorch else [])]
+
+
+def _vscode(request: Request, built: Environments) -> list[str]:
+    return ["code_server"] if request.vscode and not built.code_server_problem.exists() else []
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    state_dir = _state_dir(arguments)
+    settings = _plain_settings(state_dir / "ark.yaml")
+    return Request(
+        state_dir=state_dir,
+        cache=cache_directory(),
+        host=arguments.host or os.environ.get("ARK_HOST") or settings.get("host", "127.0.0.1"),
+        port=int(arguments.port or os.environ.get("ARK_PORT") or settings.get("port", 8000)),
+        sandbox=not arguments.no_sandbox and settings.get("sandbox") != "false",
+        vscode=not arguments.no_vscode,
+        pytorch=arguments.pytorch or machine.has_gpu(),
+    )
+
+
+def _state_dir(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.dir or os.environ.get("ARK_STATE_DIR") or PROJECT / ".ark").expanduser().resolve()
+
+
+def _plain_settings(file: Path) -> dict[str, str]:
+    """The top-level ``host``, ``port`` and ``sandbox`` of a settings file, read without a YAML library."""
+    try:
+        text = file.read_text()
+    except OSError:
+        return {}
+    return {key: value.strip("'\"") for key, value in re.findall(r"^(host|port|sandbox):[ \t]*([^\s#]+)", text, re.MULTILINE)}
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(say("a port is a number from 1 to 65535"))
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, run in (("up", up), ("down", down), ("test-env", test_environment), ("vscode", vscode)):
+        command = commands.add_parser(name)
+        command.set_defaults(run=run, host=None, port=None, dir=None, no_sandbox=False, no_vscode=False, pytorch=False, background=False)
+        command.add_argument("--dir", metavar="DIR", help="where all state lives")
+        if name == "up":
+            command.add_argument("--host")
+            command.add_argument("--port", type=_port)
+            for flag in ("--background", "--no-sandbox", "--no-vscode", "--pytorch"):
+                command.add_argument(flag, action="store_true")
+        if name == "test-env":
+            command.add_argument("--only-dev", action="store_true")
+            command.add_argument("--no-vscode", action="store_true")
+    return parser
