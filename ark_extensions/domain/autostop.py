@@ -23,8 +23,8 @@ class StopReason(StrEnum):
     BUDGET = "budget"
     OPERATOR = "operator"
     SHUTDOWN = "shutdown"
+    HUB = "hub"
     EXITED = "exited"
-    FAILED_START = "failed_start"
     LOST = "lost"
 
 
@@ -90,5 +90,7 @@ def resolve_auto_stop(*, after_minutes: int | None, at: datetime | None, now: da
 def check_idle_minutes(minutes: int | None) -> int | None:
     """Idle stop between 10 minutes and a week, or None."""
     if minutes is not None and not MIN_IDLE_MINUTES <= minutes <= MAX_IDLE_MINUTES:
-        raise InvalidField("Idle stop is between {low} and {high} minutes.", field="idle_stop_minutes", low=MIN_IDLE_MINUTES, high=MAX_IDLE_MINUTES)
+        raise InvalidField(
+            "Idle stop is between {low} and {high} minutes.", field="idle_stop_minutes", low=MIN_IDLE_MINUTES, high=MAX_IDLE_MINUTES
+        )
     return minutes

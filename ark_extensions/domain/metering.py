@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from ark_extensions.domain.money import SECONDS_PER_HOUR, round_charge
+from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR, round_charge
 
 
 def elapsed_micros(opened_at: datetime, until: datetime) -> int:
@@ -26,3 +26,9 @@ def runway(balance_micros: int, burn_micros_per_hour: int) -> timedelta | None:
         return None
     seconds = max(balance_micros, 0) * SECONDS_PER_HOUR // burn_micros_per_hour
     return timedelta(seconds=min(seconds, 10 * 365 * 86_400))
+
+
+def disk_cost_micros(price_micros_per_day: int, bought_at: datetime, until: datetime) -> int:
+    """Cumulative cost in micros of a data disk, stopped or running, by the second of its existence."""
+    seconds = elapsed_micros(bought_at, until) // 1_000_000
+    return round_charge(Fraction(price_micros_per_day * seconds, SECONDS_PER_DAY))

@@ -37,10 +37,8 @@ MOVES: dict[State, frozenset[State]] = {
     State.RELEASED: frozenset({State.STOPPED}),
 }
 
-#: states in which compute is held
-ACTIVE = frozenset({State.CREATING, State.STARTING, State.RUNNING, State.STOPPING})
-#: states from which a start is accepted
-STARTABLE = frozenset({State.CREATING, State.STOPPED, State.FAILED})
+#: states from which a person may ask for a start
+STARTABLE = frozenset({State.STOPPED, State.FAILED})
 
 BUSY_SENTENCES = {
     State.STARTING: "The workspace is already starting.",
@@ -58,6 +56,12 @@ def move(current: State, to: State) -> State:
     if to not in MOVES[current]:
         raise Conflict(BUSY_SENTENCES[current], code=f"workspace_{current.value}")
     return to
+
+
+def require_startable(current: State) -> None:
+    """Raises Conflict with the reason when a start cannot be asked for now."""
+    if current not in STARTABLE:
+        raise Conflict(BUSY_SENTENCES[current], code=f"workspace_{current.value}")
 
 
 def check_name(name: str) -> str:

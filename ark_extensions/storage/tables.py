@@ -147,7 +147,10 @@ workspaces = Table(
     Column("data_disk_gib", Integer, nullable=False),
     Column("disk_price_version_id", String(32), ForeignKey("price_versions.id")),
     Column("disk_price_micros_per_day", BigInteger, nullable=False, server_default="0"),
+    #: what was ever charged for the disk, and how much of it before ``disk_since`` (a restored disk counts from anew)
     Column("disk_charged_micros", BigInteger, nullable=False, server_default="0"),
+    Column("disk_charged_before_micros", BigInteger, nullable=False, server_default="0"),
+    Column("disk_since", Instant, nullable=False),
     Column("auto_stop_after_minutes", Integer),
     Column("auto_stop_at", Instant),
     Column("idle_stop_minutes", Integer),

@@ -76,7 +76,16 @@ def list_events(
         rows = connection.execute(query.limit(limit + 1)).all()
     items = tuple(
         EventView(
-            row.id, row.workspace_id, row.workspace_name, row.at, row.kind, row.severity, Sentence(row.msgid, row.params), row.actor, row.detail, row.owner
+            row.id,
+            row.workspace_id,
+            row.workspace_name,
+            row.at,
+            row.kind,
+            row.severity,
+            Sentence(row.msgid, row.params),
+            row.actor,
+            row.detail,
+            row.owner,
         )
         for row in rows[:limit]
     )

@@ -61,7 +61,9 @@ def list_offers(
 ) -> list[OfferView]:
     """Offers on sale with their price now and their stock, in the operator's order. ``gpu_model`` ``"cpu"``: offers without a GPU."""
     with storage.read() as connection:
-        rows = connection.execute(select(t.offers).where(t.offers.c.withdrawn_at.is_(None)).order_by(t.offers.c.position, t.offers.c.id)).all()
+        rows = connection.execute(
+            select(t.offers).where(t.offers.c.withdrawn_at.is_(None)).order_by(t.offers.c.position, t.offers.c.id)
+        ).all()
         versions, nodes, claims = prices(connection), read_nodes(connection), read_claims(connection)
     found = []
     for offer in map(offer_of, rows):
@@ -97,14 +99,20 @@ def _wanted(
 
 def list_images(storage: Storage) -> list[Image]:
     with storage.read() as connection:
-        rows = connection.execute(select(t.images).where(t.images.c.withdrawn_at.is_(None)).order_by(t.images.c.position, t.images.c.id)).all()
+        rows = connection.execute(
+            select(t.images).where(t.images.c.withdrawn_at.is_(None)).order_by(t.images.c.position, t.images.c.id)
+        ).all()
     return [Image(r.id, r.name, r.description, r.reference, r.framework, r.size_bytes) for r in rows]
 
 
 def list_disks(storage: Storage, *, now: datetime) -> list[DiskView]:
     """Data disk sizes on sale, smallest first, with their price per day."""
     with storage.read() as connection:
-        sizes = connection.execute(select(t.disks.c.size_gib).where(t.disks.c.withdrawn_at.is_(None)).order_by(t.disks.c.size_gib)).scalars().all()
+        sizes = (
+            connection.execute(select(t.disks.c.size_gib).where(t.disks.c.withdrawn_at.is_(None)).order_by(t.disks.c.size_gib))
+            .scalars()
+            .all()
+        )
         versions = prices(connection, [f"disk:{size}" for size in sizes])
     priced = [(size, price_at(versions.get(f"disk:{size}", ()), now)) for size in sizes]
     return [DiskView(size, price.price_micros) for size, price in priced if price is not None]
@@ -133,14 +141,18 @@ def set_nodes(storage: Storage, *, nodes: Sequence[Node]) -> None:
 def _upsert(connection: Connection, table: Any, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:
     insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table).values(**row)
     changes = {name: insert.excluded[name] for name in row if name not in keys}
-    connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changes) if changes else insert.on_conflict_do_nothing())
+    connection.execute(
+        insert.on_conflict_do_update(index_elements=list(keys), set_=changes) if changes else insert.on_conflict_do_nothing()
+    )
 
 
 def _set_price(connection: Connection, subject: str, per: str, price_micros: int, now: datetime) -> None:
     """A new price version when the price now differs; an old one is never changed."""
     current = price_at(prices(connection, [subject]).get(subject, ()), now)
     if current is None or (current.price_micros, current.per) != (price_micros, per):
-        connection.execute(t.price_versions.insert().values(id=new_id(), subject=subject, per=per, price_micros=price_micros, valid_from=now))
+        connection.execute(
+            t.price_versions.insert().values(id=new_id(), subject=subject, per=per, price_micros=price_micros, valid_from=now)
+        )
 
 
 def seed_catalog(storage: Storage, *, catalog: Mapping[str, Any], now: datetime) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 from ark_extensions.domain.offers import Offer
 from ark_extensions.domain.workspaces import State
 
-
 T = TypeVar("T")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -214,6 +213,8 @@ def _create_tables() -> None:
         sa.Column("disk_price_version_id", sa.String(length=32), nullable=True),
         sa.Column("disk_price_micros_per_day", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("disk_charged_micros", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("disk_charged_before_micros", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("disk_since", sa.BigInteger(), nullable=False),
         sa.Column("auto_stop_after_minutes", sa.Integer(), nullable=True),
         sa.Column("auto_stop_at", sa.BigInteger(), nullable=True),
         sa.Column("idle_stop_minutes", sa.Integer(), nullable=True),
@@ -229,7 +230,9 @@ def _create_tables() -> None:
         sa.CheckConstraint(
             "state IN ('creating','starting','running','stopping','stopped','failed','released')", name=op.f("ck_workspaces_state")
         ),
-        sa.CheckConstraint("data_disk_gib >= 0 AND disk_price_micros_per_day >= 0 AND disk_charged_micros >= 0", name=op.f("ck_workspaces_disk")),
+        sa.CheckConstraint(
+            "data_disk_gib >= 0 AND disk_price_micros_per_day >= 0 AND disk_charged_micros >= 0", name=op.f("ck_workspaces_disk")
+        ),
         sa.ForeignKeyConstraint(["disk_price_version_id"], ["price_versions.id"], name=op.f("fk_workspaces_disk_price_version_id")),
         sa.ForeignKeyConstraint(["image_id"], ["images.id"], name=op.f("fk_workspaces_image_id")),
         sa.ForeignKeyConstraint(["offer_id"], ["offers.id"], name=op.f("fk_workspaces_offer_id")),

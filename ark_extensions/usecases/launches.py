@@ -1,0 +1,351 @@
+"""Starts and stops: the gate that every start passes, and the runs that readiness opens and a stop closes.
+
+``launch_id`` ties a report to one start: a late report of an older launch changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from ark_extensions.domain.autostop import StopReason
+from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
+from ark_extensions.domain.metering import cost_micros
+from ark_extensions.domain.offers import Offer, PriceVersion, price_at
+from ark_extensions.domain.workspaces import LaunchSpec, Mount, State, require_startable
+from ark_extensions.storage import Storage
+from ark_extensions.storage import tables as t
+from ark_extensions.usecases.charges import settle_runs
+from ark_extensions.usecases.events import PLATFORM, emit
+from ark_extensions.usecases.identifiers import new_id
+from ark_extensions.usecases.market import offer_of, prices
+from ark_extensions.usecases.orders import require_first_hour, reserve
+from ark_extensions.usecases.views import Sentence, WorkspaceView
+from ark_extensions.usecases.workspaces import find, free_compute, set_state, view_one
+
+#: a beat for a workspace whose stop was recorded less than this ago is a late one, not a sign that it still runs
+REOPEN_AFTER = timedelta(seconds=15)
+
+STOPPED_BECAUSE: dict[str, str] = {
+    StopReason.USER: "Stopped by {actor}.",
+    StopReason.DEADLINE: "Stopped at its auto-stop time.",
+    StopReason.IDLE: "Stopped after {minutes} minutes without work.",
+    StopReason.WALLET: "Stopped: the wallet is empty. Recharge, then start it again; its files are kept.",
+    StopReason.BUDGET: "Stopped: its budget is used up.",
+    StopReason.OPERATOR: "Stopped by the operator {actor}.",
+    StopReason.SHUTDOWN: "Stopped because the platform was shut down.",
+    StopReason.HUB: "Stopped from JupyterHub's own pages or API.",
+    StopReason.EXITED: "It ended by itself, unexpectedly. Start it again; its files in /home/user are kept.",
+    StopReason.LOST: "The platform found it no longer running. You are charged only up to the last moment it was seen.",
+}
+STOP_ORDERED: dict[str, str] = {
+    StopReason.USER: "Stopping, as {actor} asked.",
+    StopReason.DEADLINE: "Stopping: its auto-stop time has come.",
+    StopReason.IDLE: "Stopping after {minutes} minutes without work.",
+    StopReason.WALLET: "Stopping: the wallet is empty.",
+    StopReason.BUDGET: "Stopping: its budget is used up.",
+    StopReason.OPERATOR: "Stopping, as the operator {actor} asked.",
+    StopReason.SHUTDOWN: "Stopping: the platform is shut down.",
+}
+FAILED_START = Sentence("It did not start. Nothing is charged for the attempt.")
+
+
+def _say(row: Row[Any], message: Sentence, now: datetime) -> dict[str, Any]:
+    return {"workspace_id": row.id, "owner": row.owner, "at": now, "message": message}
+
+
+def _by_id(connection: Connection, workspace_id: str) -> Row[Any] | None:
+    return connection.execute(select(t.workspaces).where(t.workspaces.c.id == workspace_id)).first()
+
+
+def _offer_and_price(connection: Connection, offer_id: str, now: datetime) -> tuple[Offer, PriceVersion]:
+    row = connection.execute(select(t.offers).where(t.offers.c.id == offer_id)).one()
+    price = price_at(prices(connection, [f"offer:{offer_id}"]).get(f"offer:{offer_id}", ()), now)
+    if price is None or row.withdrawn_at is not None:
+        raise Conflict("{offer} is not offered any more. Start the workspace with another offer.", code="withdrawn", offer=row.name)
+    return offer_of(row), price
+
+
+def _open_run(connection: Connection, workspace_id: str) -> Row[Any] | None:
+    return connection.execute(select(t.runs).where(t.runs.c.workspace_id == workspace_id, t.runs.c.closed_at.is_(None))).first()
+
+
+def _close_run(connection: Connection, row: Row[Any], end: datetime, reason: str, now: datetime) -> int:
+    """Close and settle the open run, if there is one; returns what the whole run cost in micros."""
+    run = _open_run(connection, row.id)
+    if run is None:
+        return 0
+    end = max(run.opened_at, end)
+    connection.execute(
+        update(t.runs).where(t.runs.c.id == run.id).values(closed_at=end, seen_at=max(run.seen_at, end), close_reason=reason)
+    )
+    settle_runs(connection, connection.execute(select(t.runs).where(t.runs.c.id == run.id)).all(), now)
+    return cost_micros(run.price_micros_per_hour, run.opened_at, end)
+
+
+def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspace_id: str, now: datetime) -> LaunchSpec:
+    """The gate: may this server start now, and as what? Called by the spawner on every start.
+
+    Checks owner, name, state, offer, wallet and stock; takes the stock if it is not held; moves the workspace to starting
+    under a new launch id. Raises a domain error whose sentence the user reads.
+    """
+    with storage.write() as connection:
+        row = _by_id(connection, workspace_id)
+        if row is None or row.owner != owner or row.name != server_name:
+            raise NotFound("This server is not one of your workspaces. Create a workspace in the marketplace.", code="unknown_workspace")
+        if row.state == State.RELEASED:
+            raise Conflict("The workspace was released. Restore it first, if its time has not passed.", code="workspace_released")
+        offer, price = _offer_and_price(connection, row.offer_id, now)
+        if row.state in (State.RUNNING, State.STOPPING):
+            # the Hub starts it anew, so what ran before is gone
+            run = _open_run(connection, row.id)
+            _close_run(connection, row, run.seen_at if run else now, StopReason.LOST, now)
+            free_compute(connection, row.id)
+            set_state(connection, row, State.STOPPED, now)
+            row = _by_id(connection, workspace_id)
+            assert row is not None
+        require_first_hour(connection, owner, price.price_micros, now)
+        claim = _held(connection, row.id)
+        if claim is None:
+            reserve(connection, row.id, offer)
+            claim = _held(connection, row.id)
+            assert claim is not None
+        launch_id = new_id()
+        set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
+        devices = connection.execute(select(t.claimed_devices.c.device).where(t.claimed_devices.c.workspace_id == row.id)).scalars()
+        spec = _spec(connection, row, offer, launch_id, tuple(sorted(devices)))
+        message = Sentence("Starting on {node}: {offer}.", {"node": claim.node, "offer": offer.name})
+        detail = {"launch_id": launch_id, "gpu_devices": list(spec.gpu_devices), "price_version": price.id}
+        emit(connection, **_say(row, message, now), kind="starting", actor=owner, detail=detail)
+        return spec
+
+
+def _held(connection: Connection, workspace_id: str) -> Row[Any] | None:
+    return connection.execute(select(t.claims).where(t.claims.c.workspace_id == workspace_id)).first()
+
+
+def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, devices: tuple[str, ...]) -> LaunchSpec:
+    m, v = t.workspace_mounts, t.catalog_versions
+    found = connection.execute(
+        select(m.c.kind, m.c.name, m.c.version, v.c.content_hash)
+        .join(v, (v.c.kind == m.c.kind) & (v.c.name == m.c.name) & (v.c.version == m.c.version))
+        .where(m.c.workspace_id == row.id)
+        .order_by(m.c.kind, m.c.name)
+    )
+    reference = connection.execute(select(t.images.c.reference).where(t.images.c.id == row.image_id)).scalar_one()
+    return LaunchSpec(
+        workspace_id=row.id,
+        workspace_name=row.name,
+        owner=row.owner,
+        launch_id=launch_id,
+        image_id=row.image_id,
+        image_reference=reference,
+        quantities=offer.quantities,
+        gpu_devices=devices,
+        data_disk_gib=row.data_disk_gib,
+        mounts=tuple(Mount(r.kind, r.name, r.version, r.content_hash) for r in found),
+    )
+
+
+def record_ready(storage: Storage, *, workspace_id: str, launch_id: str, now: datetime) -> None:
+    """The server answers: pay-as-you-go begins. Twice the same report changes nothing."""
+    with storage.write() as connection:
+        row = _by_id(connection, workspace_id)
+        if row is None or row.launch_id != launch_id or row.state in (State.RUNNING, State.STOPPING, State.RELEASED):
+            return
+        _begin_run(connection, row, now)
+        message = Sentence(
+            "It is running. The start took {seconds} s.", {"seconds": max(round((now - row.state_since).total_seconds()), 0)}
+        )
+        emit(connection, **_say(row, message, now), kind="running")
+
+
+def _begin_run(connection: Connection, row: Row[Any], now: datetime) -> None:
+    """Open the run of the current launch at the price now, and set the deadlines that count from readiness."""
+    if _open_run(connection, row.id) is None:
+        _, price = _price_even_withdrawn(connection, row.offer_id, now)
+        connection.execute(
+            t.runs.insert().values(
+                id=new_id(),
+                workspace_id=row.id,
+                owner=row.owner,
+                launch_id=row.launch_id,
+                offer_id=row.offer_id,
+                price_version_id=price.id,
+                price_micros_per_hour=price.price_micros,
+                opened_at=now,
+                seen_at=now,
+            )
+        )
+    auto_stop_at = row.auto_stop_at
+    if row.auto_stop_after_minutes is not None:
+        auto_stop_at = now + timedelta(minutes=row.auto_stop_after_minutes)
+    elif auto_stop_at is not None and auto_stop_at <= now:
+        auto_stop_at = None  # the time of an earlier run: a new start must not end at once
+    idle_stop_at = now + timedelta(minutes=row.idle_stop_minutes) if row.idle_stop_minutes else None
+    set_state(connection, row, State.RUNNING, now, auto_stop_at=auto_stop_at, idle_stop_at=idle_stop_at, warned=[])
+
+
+def _price_even_withdrawn(connection: Connection, offer_id: str, now: datetime) -> tuple[str, PriceVersion]:
+    price = price_at(prices(connection, [f"offer:{offer_id}"]).get(f"offer:{offer_id}", ()), now)
+    if price is None:
+        raise Conflict("This offer has no price.", code="no_price")
+    return offer_id, price
+
+
+def record_alive(storage: Storage, *, alive: Mapping[str, str], now: datetime) -> None:
+    """The Hub saw these workspaces (id → launch id) answer at ``now``. One that the books call stopped is reopened."""
+    if not alive:
+        return
+    with storage.write() as connection:
+        r, w = t.runs, t.workspaces
+        seen = update(r).where(r.c.workspace_id == bindparam("b_id"), r.c.launch_id == bindparam("b_launch"), r.c.closed_at.is_(None))
+        rows = [{"b_id": workspace_id, "b_launch": launch_id} for workspace_id, launch_id in alive.items()]
+        connection.execute(seen.where(r.c.seen_at < now).values(seen_at=now), rows)
+        silent = select(w).where(w.c.id.in_(list(alive)), w.c.state.not_in([State.RUNNING, State.STOPPING, State.RELEASED]))
+        for row in connection.execute(silent.where(w.c.state_since < now - REOPEN_AFTER)).all():
+            if row.launch_id == alive[row.id]:
+                if _held(connection, row.id) is None:
+                    _reclaim(connection, row)
+                _begin_run(connection, row, now)
+                message = Sentence("The platform found it running and counts it from now on.")
+                emit(connection, **_say(row, message, now), kind="found", severity="warning")
+
+
+def _reclaim(connection: Connection, row: Row[Any]) -> None:
+    """Take the stock of a workspace that runs without holding it; when none is left it runs on all the same."""
+    try:
+        reserve(connection, row.id, offer_of(connection.execute(select(t.offers).where(t.offers.c.id == row.offer_id)).one()))
+    except Conflict:
+        pass
+
+
+def record_stop(
+    storage: Storage,
+    *,
+    workspace_id: str,
+    launch_id: str | None,
+    now: datetime,
+    exit_code: int | None,
+    was_ready: bool,
+    reason: StopReason | None = None,
+    cause: Sentence | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """The server is gone: close and settle its run, free its stock, say why. A start that failed costs nothing.
+
+    ``reason``: why, when nobody asked the platform for the stop (SHUTDOWN, HUB; default EXITED: it ended by itself).
+    """
+    with storage.write() as connection:
+        row = _by_id(connection, workspace_id)
+        if (
+            row is None
+            or (launch_id is not None and row.launch_id != launch_id)
+            or row.state in (State.STOPPED, State.FAILED, State.RELEASED)
+        ):
+            return
+        raw = {"exit_code": exit_code, "launch_id": row.launch_id, **(detail or {})}
+        free_compute(connection, row.id)
+        if not was_ready and _open_run(connection, row.id) is None and row.stop_reason is None:
+            set_state(connection, row, State.FAILED, now)
+            message = cause or FAILED_START
+            emit(connection, **_say(row, message, now), kind="failed", severity="error", detail=raw)
+            return
+        _finish(connection, row, row.stop_reason or reason or StopReason.EXITED, now, now, cause, raw)
+
+
+def _finish(
+    connection: Connection, row: Row[Any], reason: str, end: datetime, now: datetime, cause: Sentence | None, raw: dict[str, Any]
+) -> None:
+    cost = _close_run(connection, row, end, reason, now)
+    set_state(connection, row, State.STOPPED, now, stop_reason=None, stop_actor=None, idle_stop_at=None)
+    params = {"actor": row.stop_actor or PLATFORM, "minutes": row.idle_stop_minutes or 0}
+    unexpected = reason in (StopReason.EXITED, StopReason.LOST)
+    said = cause if cause is not None and unexpected else Sentence(STOPPED_BECAUSE[reason], params)
+    severity = "error" if reason == StopReason.EXITED else "warning" if unexpected or reason == StopReason.WALLET else "info"
+    emit(
+        connection,
+        **_say(row, said, now),
+        kind="stopped",
+        severity=severity,
+        actor=row.stop_actor or PLATFORM,
+        detail={**raw, "reason": reason},
+    )
+    if cost:
+        emit(connection, **_say(row, Sentence("This run cost {cost_micros}.", {"cost_micros": cost}), now), kind="charged", actor="billing")
+
+
+def record_note(
+    storage: Storage,
+    *,
+    workspace_id: str,
+    kind: str,
+    severity: str,
+    message: Sentence,
+    now: datetime,
+    detail: dict[str, Any] | None = None,
+    actor: str = PLATFORM,
+) -> None:
+    """An event that a spawner or loop has to tell."""
+    with storage.write() as connection:
+        row = _by_id(connection, workspace_id)
+        if row is not None:
+            emit(connection, **_say(row, message, now), kind=kind, severity=severity, actor=actor, detail=detail)
+
+
+def request_start(storage: Storage, *, owner: str, name: str, offer: str | None = None, actor: str, now: datetime) -> WorkspaceView:
+    """Accept a start: checks and takes the stock now, so that the answer is honest; the gate checks again."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        require_startable(State(row.state))
+        if offer is not None and offer != row.offer_id:
+            if connection.execute(select(t.offers.c.id).where(t.offers.c.id == offer)).first() is None:
+                raise InvalidField("This compute is not offered any more. Choose another in the marketplace.", field="offer")
+            connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(offer_id=offer))
+        chosen, price = _offer_and_price(connection, offer or row.offer_id, now)
+        require_first_hour(connection, owner, price.price_micros, now)
+        free_compute(connection, row.id)
+        reserve(connection, row.id, chosen)
+        set_state(connection, row, State.STARTING, now, launch_id=None, stop_reason=None, stop_actor=None)
+        emit(connection, **_say(row, Sentence("Start asked for by {actor}.", {"actor": actor}), now), kind="start_requested", actor=actor)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
+
+
+def order_stop(connection: Connection, row: Row[Any], actor: str, reason: str, now: datetime) -> None:
+    """Mark a workspace as stopping, with who and why, within the caller's transaction."""
+    set_state(connection, row, State.STOPPING, now, stop_reason=reason, stop_actor=actor)
+    params = {"actor": actor, "minutes": row.idle_stop_minutes or 0}
+    emit(connection, **_say(row, Sentence(STOP_ORDERED[reason], params), now), kind="stopping", actor=actor, detail={"reason": reason})
+
+
+def request_stop(storage: Storage, *, owner: str, name: str, actor: str, reason: StopReason, now: datetime) -> WorkspaceView:
+    """Accept a stop of what starts or runs; the Hub does it. Raises Conflict for what does not run."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if row.state == State.CREATING:
+            raise Conflict("The workspace is being created.", code="workspace_creating")
+        if row.state != State.STOPPING:
+            order_stop(connection, row, actor, reason, now)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
+
+
+def start_failed(storage: Storage, *, owner: str, name: str, message: Sentence, now: datetime) -> None:
+    """The Hub refused the start or could not be reached: free the stock, say why. Nothing is charged."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if row.state in (State.CREATING, State.STARTING) and _open_run(connection, row.id) is None:
+            free_compute(connection, row.id)
+            set_state(connection, row, State.FAILED, now)
+            emit(connection, **_say(row, message, now), kind="failed", severity="error")
+
+
+def lose(connection: Connection, row: Row[Any], now: datetime) -> Sentence:
+    """The Hub does not have it any more: close its run at the last moment it was seen."""
+    run = _open_run(connection, row.id)
+    free_compute(connection, row.id)
+    reason = row.stop_reason or StopReason.LOST
+    _finish(connection, row, reason, run.seen_at if run else now, now, None, {"found_by": "reconcile"})
+    return Sentence(STOPPED_BECAUSE[StopReason.LOST])

@@ -1,0 +1,56 @@
+"""What a user's wallet can still pay: the balance less what running workspaces and disks have cost and not been charged yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from ark_extensions.domain.ledger import wallet
+from ark_extensions.domain.metering import cost_micros, disk_cost_micros, runway
+from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from ark_extensions.storage.tables import accounts, runs, workspaces
+
+
+@dataclass(frozen=True)
+class Purse:
+    """``available_micros``: what is left after what is due; ``burn_micros_per_hour``: what it loses as things are."""
+
+    balance_micros: int
+    available_micros: int
+    burn_micros_per_hour: int
+
+    @property
+    def runway(self) -> timedelta | None:
+        return runway(self.available_micros, self.burn_micros_per_hour)
+
+
+def disk_due(row: Row[Any], now: datetime) -> int:
+    """What a workspace's data disk has cost and was not charged yet."""
+    cost: int = disk_cost_micros(row.disk_price_micros_per_day, row.disk_since, now)
+    charged: int = row.disk_charged_micros - row.disk_charged_before_micros
+    return max(cost - charged, 0)
+
+
+def read_purses(connection: Connection, owners: Sequence[str], now: datetime) -> dict[str, Purse]:
+    """The purse of each owner, in three queries whatever their number."""
+    names = {wallet(owner): owner for owner in owners}
+    balances = {names[r.name]: r.balance_micros for r in connection.execute(select(accounts).where(accounts.c.name.in_(names)))}
+    due, burn = dict.fromkeys(owners, 0), dict.fromkeys(owners, 0)
+    for r in connection.execute(select(runs).where(runs.c.owner.in_(owners), runs.c.closed_at.is_(None))):
+        due[r.owner] += cost_micros(r.price_micros_per_hour, r.opened_at, min(r.seen_at, now)) - r.charged_micros
+        burn[r.owner] += r.price_micros_per_hour
+    charged_disks = select(workspaces).where(
+        workspaces.c.owner.in_(owners), workspaces.c.disk_price_micros_per_day > 0, workspaces.c.released_at.is_(None)
+    )
+    for w in connection.execute(charged_disks):
+        due[w.owner] += disk_due(w, now)
+        burn[w.owner] += w.disk_price_micros_per_day * SECONDS_PER_HOUR // SECONDS_PER_DAY
+    return {o: Purse(balances.get(o, 0), balances.get(o, 0) - max(due[o], 0), burn[o]) for o in owners}
+
+
+def read_purse(connection: Connection, owner: str, now: datetime) -> Purse:
+    return read_purses(connection, [owner], now)[owner]

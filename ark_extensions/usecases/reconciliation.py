@@ -1,0 +1,94 @@
+"""What is, against what should be: find the workspaces in doubt from the database alone, and mend each from the Hub's word.
+
+The Hub is asked only about suspects, never paged through. Uncertainty bills less: a run whose server is gone ends at the
+last moment it was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, or_, select, update
+
+from ark_extensions.domain.workspaces import State
+from ark_extensions.storage import Storage
+from ark_extensions.storage import tables as t
+from ark_extensions.usecases.events import emit
+from ark_extensions.usecases.launches import lose
+from ark_extensions.usecases.views import Sentence
+from ark_extensions.usecases.workspaces import free_compute, set_state
+
+#: a running workspace not seen for this long is in doubt (the Hub's spawners report every few seconds)
+UNSEEN_AFTER = timedelta(seconds=20)
+#: a workspace that is between two states for this long is in doubt
+UNSETTLED_AFTER = timedelta(seconds=15)
+
+INTERRUPTED = Sentence("The start was interrupted. Nothing is charged; start it again.")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    workspace_id: str
+    owner: str
+    name: str
+    state: State
+
+
+def suspects(storage: Storage, *, now: datetime) -> list[Suspect]:
+    """Workspaces that may not be as the books say."""
+    w, r = t.workspaces, t.runs
+    query = (
+        select(w.c.id, w.c.owner, w.c.name, w.c.state)
+        .outerjoin(r, (r.c.workspace_id == w.c.id) & r.c.closed_at.is_(None))
+        .where(
+            or_(
+                and_(w.c.state == State.RUNNING, or_(r.c.seen_at.is_(None), r.c.seen_at < now - UNSEEN_AFTER)),
+                and_(
+                    w.c.state.in_([State.CREATING, State.STARTING, State.STOPPING]),
+                    w.c.state_since < now - UNSETTLED_AFTER,
+                ),
+            )
+        )
+        .order_by(w.c.state_since)
+    )
+    with storage.read() as connection:
+        return [Suspect(row.id, row.owner, row.name, State(row.state)) for row in connection.execute(query)]
+
+
+def mend(storage: Storage, *, suspect: Suspect, hub_state: str, now: datetime) -> Sentence | None:
+    """Make the books say what the Hub says (``absent``, ``stopped``, ``pending_spawn``, ``pending_stop``, ``ready``).
+
+    Returns what was mended, None when nothing was. A server that is ready but should be stopping is left to the caller,
+    who asks the Hub again to stop it.
+    """
+    gone = hub_state in ("absent", "stopped")
+    with storage.write() as connection:
+        row = connection.execute(select(t.workspaces).where(t.workspaces.c.id == suspect.workspace_id)).one()
+        if row.state != suspect.state or not gone:
+            return None
+        if suspect.state in (State.RUNNING, State.STOPPING):
+            return lose(connection, row, now)
+        free_compute(connection, row.id)
+        set_state(connection, row, State.FAILED, now)
+        emit(connection, workspace_id=row.id, owner=row.owner, at=now, kind="failed", message=INTERRUPTED, severity="error")
+        return INTERRUPTED
+
+
+def expired_releases(storage: Storage, *, now: datetime) -> list[str]:
+    """Released workspaces whose recycle period is over: their data disk may be deleted now."""
+    w = t.workspaces
+    over = select(w.c.id).where(w.c.state == State.RELEASED, w.c.disk_deleted_at.is_(None), w.c.restorable_until <= now)
+    with storage.read() as connection:
+        return list(connection.execute(over).scalars())
+
+
+def disk_deleted(storage: Storage, *, workspace_id: str, now: datetime) -> None:
+    """The data disk is gone: the workspace can no longer be restored and its name is free."""
+    w = t.workspaces
+    with storage.write() as connection:
+        row = connection.execute(select(w).where(w.c.id == workspace_id)).one()
+        if row.disk_deleted_at is None and row.state == State.RELEASED:
+            connection.execute(update(w).where(w.c.id == workspace_id).values(disk_deleted_at=now))
+            message = Sentence("The data disk was deleted after its recycle period.")
+            emit(connection, workspace_id=row.id, owner=row.owner, at=now, kind="disk_deleted", message=message, severity="warning")

@@ -1,0 +1,83 @@
+"""The wallet as its owner sees it: balance, burn, movements and the runs of a month; and an operator's credit."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from sqlalchemy import func, select
+
+from ark_extensions.domain import ledger
+from ark_extensions.domain.errors import InvalidField, NotFound
+from ark_extensions.domain.metering import cost_micros, elapsed_micros
+from ark_extensions.domain.money import MAX_AMOUNT_MICROS
+from ark_extensions.storage import Storage
+from ark_extensions.storage import tables as t
+from ark_extensions.usecases.journal import balance_of, post
+from ark_extensions.usecases.purse import read_purse
+from ark_extensions.usecases.views import Page, RunView, TransactionView, WalletView
+
+
+def wallet(storage: Storage, *, user: str, now: datetime) -> WalletView:
+    """``balance_micros`` is what can still be spent: what ran and is not charged yet is taken off."""
+    with storage.read() as connection:
+        purse = read_purse(connection, user, now)
+    return WalletView(purse.available_micros, purse.burn_micros_per_hour, purse.runway)
+
+
+def list_transactions(storage: Storage, *, user: str, before: int | None = None, limit: int = 100) -> Page[TransactionView]:
+    """Every movement of the wallet, newest first, with the balance after it."""
+    e, x = t.entries, t.transactions
+    after = func.sum(e.c.amount_micros).over(order_by=e.c.transaction_id).label("balance_after")
+    mine = select(e.c.transaction_id, e.c.amount_micros, after).where(e.c.account == ledger.wallet(user)).subquery()
+    query = select(x, mine.c.amount_micros, mine.c.balance_after).join(mine, mine.c.transaction_id == x.c.id).order_by(x.c.id.desc())
+    if before is not None:
+        query = query.where(x.c.id < before)
+    with storage.read() as connection:
+        rows = connection.execute(query.limit(limit + 1)).all()
+    items = tuple(TransactionView(r.id, r.at, r.kind, r.amount_micros, r.balance_after, r.subject, r.memo, r.actor) for r in rows[:limit])
+    return Page(items, items[-1].id if len(rows) > limit else None)
+
+
+def list_runs(storage: Storage, *, user: str, month: date | None, now: datetime) -> list[RunView]:
+    """The bill: runs that overlap the month (UTC; None: all), newest first."""
+    r, w, o = t.runs, t.workspaces, t.offers
+    query = (
+        select(r, w.c.name.label("workspace_name"), o.c.name.label("offer_name"))
+        .join(w, w.c.id == r.c.workspace_id)
+        .join(o, o.c.id == r.c.offer_id)
+        .where(r.c.owner == user)
+        .order_by(r.c.opened_at.desc(), r.c.id)
+    )
+    if month is not None:
+        first = datetime(month.year, month.month, 1, tzinfo=UTC)
+        following = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
+        query = query.where(r.c.opened_at < following, (r.c.closed_at.is_(None)) | (r.c.closed_at >= first))
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    found = []
+    for row in rows:
+        until = row.closed_at or min(row.seen_at, now)
+        cost = cost_micros(row.price_micros_per_hour, row.opened_at, until)
+        seconds = elapsed_micros(row.opened_at, until) // 1_000_000
+        price = (row.price_micros_per_hour, row.price_version_id)
+        found.append(
+            RunView(row.id, row.workspace_name, row.offer_name, row.opened_at, row.closed_at, seconds, *price, cost, row.close_reason)
+        )
+    return found
+
+
+def credit(storage: Storage, *, user: str, amount_micros: int, actor: str, reason: str, request_id: str, now: datetime) -> int:
+    """An operator gives a user credit, with a reason; once per ``request_id``. Returns the balance in micros."""
+    if not 0 < amount_micros <= MAX_AMOUNT_MICROS:
+        raise InvalidField("An amount is above 0 and at most 100,000,000.", field="amount")
+    if not 1 <= len(reason.strip()) <= 500:
+        raise InvalidField("Give a reason of at most 500 characters.", field="reason")
+    with storage.write() as connection:
+        if connection.execute(select(t.users.c.name).where(t.users.c.name == user)).first() is None:
+            raise NotFound("There is no user {name}.", name=user[:60])
+        memo = reason.strip()
+        post(
+            connection,
+            [ledger.gift(key=f"credit:{user}:{request_id}", user=user, amount_micros=amount_micros, at=now, actor=actor, memo=memo)],
+        )
+        return balance_of(connection, user)

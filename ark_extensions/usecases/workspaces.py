@@ -1,0 +1,241 @@
+"""Workspaces as their owners see them: list, change, release, restore; and the activity that idle stop counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+
+from ark_extensions.domain.autostop import check_idle_minutes, resolve_auto_stop
+from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
+from ark_extensions.domain.metering import cost_micros
+from ark_extensions.domain.offers import price_at
+from ark_extensions.domain.workspaces import State, check_display_name, move
+from ark_extensions.storage import Storage
+from ark_extensions.storage import tables as t
+from ark_extensions.usecases.charges import settle_disk
+from ark_extensions.usecases.events import emit
+from ark_extensions.usecases.market import offer_of, prices
+from ark_extensions.usecases.purse import Purse, read_purses
+from ark_extensions.usecases.views import Sentence, WorkspaceView
+from ark_extensions.usecases.why import why
+
+
+class Keep:
+    """The type of `KEEP`."""
+
+
+#: an argument that is left out of a change
+KEEP: Final = Keep()
+
+
+def _rows(connection: Connection, *where: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """Workspaces with their offer, image and open run."""
+    w, o, r = t.workspaces, t.offers, t.runs
+    query = (
+        select(
+            w,
+            *(
+                o.c[name]
+                for name in ("plan", "vcpu", "memory_mib", "system_disk_gib", "gpu_model", "gpu_count", "gpu_memory_gib", "withdrawn_at")
+            ),
+            o.c.name.label("offer_name"),
+            t.images.c.name.label("image_name"),
+            r.c.opened_at,
+            r.c.seen_at,
+            r.c.charged_micros,
+            r.c.price_micros_per_hour.label("run_price"),
+        )
+        .join(o, o.c.id == w.c.offer_id)
+        .join(t.images, t.images.c.id == w.c.image_id)
+        .outerjoin(r, (r.c.workspace_id == w.c.id) & r.c.closed_at.is_(None))
+        .where(*where)
+        .order_by(w.c.created_at.desc(), w.c.id)
+    )
+    return connection.execute(query).all()
+
+
+def views(connection: Connection, now: datetime, *where: ColumnElement[bool]) -> list[WorkspaceView]:
+    """Newest first, in a fixed number of queries whatever the number of workspaces."""
+    rows = _rows(connection, *where)
+    w = t.workspaces
+    chosen = select(w.c.id).where(*where)
+    charged = {
+        r.workspace_id: r.total
+        for r in connection.execute(
+            select(t.runs.c.workspace_id, func.sum(t.runs.c.charged_micros).label("total"))
+            .where(t.runs.c.workspace_id.in_(chosen))
+            .group_by(t.runs.c.workspace_id)
+        )
+    }
+    mounts: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for m in connection.execute(
+        select(t.workspace_mounts).where(t.workspace_mounts.c.workspace_id.in_(chosen)).order_by(t.workspace_mounts.c.name)
+    ):
+        mounts.setdefault((m.workspace_id, m.kind), []).append((m.name, m.version))
+    newest = select(t.events.c.workspace_id, func.max(t.events.c.id).label("id")).where(t.events.c.workspace_id.in_(chosen))
+    cursors = {r.workspace_id: r.id for r in connection.execute(newest.group_by(t.events.c.workspace_id))}
+    current = prices(connection, sorted({f"offer:{row.offer_id}" for row in rows}))
+    purses = read_purses(connection, sorted({row.owner for row in rows}), now)
+    return [_view(row, charged, mounts, cursors, current, purses[row.owner], now) for row in rows]
+
+
+def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, current: Any, purse: Purse, now: datetime) -> WorkspaceView:
+    run_cost = cost_micros(row.run_price, row.opened_at, min(row.seen_at, now)) if row.opened_at is not None else 0
+    total = charged.get(row.id, 0) + row.disk_charged_micros + max(run_cost - (row.charged_micros or 0), 0)
+    price = price_at(current.get(f"offer:{row.offer_id}", ()), now)
+    offer = offer_of(row)
+    return WorkspaceView(
+        id=row.id,
+        owner=row.owner,
+        name=row.name,
+        display_name=row.display_name,
+        state=State(row.state),
+        offer=type(offer)(row.offer_id, row.offer_name, offer.plan, offer.quantities, offer.gpu_memory_gib, offer.withdrawn_at),
+        price_micros_per_hour=row.run_price if row.run_price is not None else (price.price_micros if price else 0),
+        image_id=row.image_id,
+        image_name=row.image_name,
+        data_disk_gib=row.data_disk_gib,
+        datasets=tuple(mounts.get((row.id, "dataset"), ())),
+        models=tuple(mounts.get((row.id, "model"), ())),
+        auto_stop_at=row.auto_stop_at,
+        idle_stop_minutes=row.idle_stop_minutes,
+        created_at=row.created_at,
+        started_at=row.opened_at,
+        seen_at=row.seen_at,
+        cost_this_run_micros=run_cost,
+        cost_total_micros=total,
+        restorable_until=row.restorable_until,
+        why=why(row, run_cost, purse, now),
+        event_cursor=cursors.get(row.id, 0),
+    )
+
+
+def view_one(connection: Connection, where: ColumnElement[bool], now: datetime) -> WorkspaceView:
+    return views(connection, now, where)[0]
+
+
+def find(connection: Connection, owner: str, name: str) -> Row[Any]:
+    """The live workspace of this owner and name (a released one until its disk is deleted); raises NotFound."""
+    w = t.workspaces
+    row = connection.execute(select(w).where(w.c.owner == owner, w.c.name == name, w.c.disk_deleted_at.is_(None))).first()
+    if row is None:
+        raise NotFound("There is no workspace {name}.", name=name[:60])
+    return row
+
+
+def set_state(connection: Connection, row: Row[Any], to: State, now: datetime, **values: Any) -> None:
+    """Move a workspace; raises Conflict when that move is not in the table."""
+    state = row.state if row.state == to else move(State(row.state), to)
+    connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(state=state, state_since=now, **values))
+
+
+def list_workspaces(storage: Storage, *, owner: str | None = None, now: datetime, include_released: bool = True) -> list[WorkspaceView]:
+    """Newest first; released ones while they can be restored. ``owner`` None: everybody's."""
+    where: list[ColumnElement[bool]] = [t.workspaces.c.disk_deleted_at.is_(None)]
+    if owner is not None:
+        where.append(t.workspaces.c.owner == owner)
+    if not include_released:
+        where.append(t.workspaces.c.state != State.RELEASED)
+    with storage.read() as connection:
+        return views(connection, now, *where)
+
+
+def get_workspace(storage: Storage, *, owner: str, name: str, now: datetime) -> WorkspaceView:
+    with storage.read() as connection:
+        row = find(connection, owner, name)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
+
+
+def change_workspace(
+    storage: Storage,
+    *,
+    owner: str,
+    name: str,
+    actor: str,
+    now: datetime,
+    display_name: str | Keep = KEEP,
+    auto_stop_at: datetime | None | Keep = KEEP,
+    idle_stop_minutes: int | None | Keep = KEEP,
+) -> WorkspaceView:
+    """Rename, set or cancel the stops; also while it runs."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if row.state == State.RELEASED:
+            raise Conflict("The workspace was released. Restore it first.", code="workspace_released")
+        values: dict[str, Any] = {}
+        if not isinstance(display_name, Keep):
+            values["display_name"] = check_display_name(display_name)
+        if not isinstance(auto_stop_at, Keep):
+            values |= {"auto_stop_at": resolve_auto_stop(after_minutes=None, at=auto_stop_at, now=now), "auto_stop_after_minutes": None}
+        if not isinstance(idle_stop_minutes, Keep):
+            minutes = check_idle_minutes(idle_stop_minutes)
+            running = row.state == State.RUNNING and minutes is not None
+            values |= {"idle_stop_minutes": minutes, "idle_stop_at": now + timedelta(minutes=minutes or 0) if running else None}
+        if values:
+            connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(**values))
+        for message in _changes(values):
+            emit(connection, workspace_id=row.id, owner=owner, at=now, kind="changed", message=message, actor=actor)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
+
+
+def _changes(values: dict[str, Any]) -> list[Sentence]:
+    said = []
+    if "display_name" in values:
+        said.append(Sentence("Renamed to “{name}”.", {"name": values["display_name"]}))
+    if "auto_stop_at" in values:
+        at = values["auto_stop_at"]
+        said.append(Sentence("Auto-stop set to {stop_at}.", {"stop_at": at.isoformat()}) if at else Sentence("Auto-stop cancelled."))
+    if "idle_stop_minutes" in values:
+        minutes = values["idle_stop_minutes"]
+        on = Sentence("It stops after {minutes} minutes without work.", {"minutes": minutes})
+        said.append(on if minutes else Sentence("Idle stop switched off."))
+    return said
+
+
+def release_workspace(
+    storage: Storage, *, owner: str, name: str, confirm: str, actor: str, now: datetime, recycle_days: int
+) -> WorkspaceView:
+    """Give a stopped workspace up; its data disk is deleted after ``recycle_days``. ``confirm`` repeats the name."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if confirm != name:
+            raise InvalidField("Type the workspace's name, {name}, to release it.", field="confirm", name=name)
+        until = now + timedelta(days=recycle_days)
+        set_state(connection, row, State.RELEASED, now, released_at=now, restorable_until=until)
+        settle_disk(connection, row, now)
+        free_compute(connection, row.id)
+        message = Sentence(
+            "Released. Its data disk is deleted after {until_at}; until then it can be restored.", {"until_at": until.isoformat()}
+        )
+        emit(connection, workspace_id=row.id, owner=owner, at=now, kind="released", message=message, severity="warning", actor=actor)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
+
+
+def restore_workspace(storage: Storage, *, owner: str, name: str, actor: str, now: datetime) -> WorkspaceView:
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if row.state != State.RELEASED:
+            raise Conflict("The workspace is not released.", code="not_released")
+        disk = {"disk_since": now, "disk_charged_before_micros": row.disk_charged_micros}
+        set_state(connection, row, State.STOPPED, now, released_at=None, restorable_until=None, **disk)
+        message = Sentence("Restored. Its files are as they were.")
+        emit(connection, workspace_id=row.id, owner=owner, at=now, kind="restored", message=message, actor=actor)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
+
+
+def free_compute(connection: Connection, workspace_id: str) -> None:
+    """Give back the stock that a workspace holds."""
+    connection.execute(t.claimed_devices.delete().where(t.claimed_devices.c.workspace_id == workspace_id))
+    connection.execute(t.claims.delete().where(t.claims.c.workspace_id == workspace_id))
+
+
+def record_activity(storage: Storage, *, owner: str, name: str, now: datetime) -> None:
+    """It worked at ``now``: the idle deadline moves on."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if row.state == State.RUNNING and row.idle_stop_minutes is not None:
+            later = now + timedelta(minutes=row.idle_stop_minutes)
+            connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(idle_stop_at=later))
