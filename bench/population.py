@@ -97,6 +97,7 @@ def _workspace(key: str, owner: str, name: str, crowd: Crowd, opened: datetime) 
         "warned": [],
         "launch_id": f"launch-{key}",
         "created_at": opened,
+        "disk_since": opened,
     }
 
 

@@ -37,6 +37,8 @@ MOVES: dict[State, frozenset[State]] = {
     State.RELEASED: frozenset({State.STOPPED}),
 }
 
+#: states in which compute is held
+ACTIVE = frozenset({State.CREATING, State.STARTING, State.RUNNING, State.STOPPING})
 #: states from which a person may ask for a start
 STARTABLE = frozenset({State.STOPPED, State.FAILED})
 

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime
 from typing import Protocol
 
-from ark_extensions.domain.workspaces import ACTIVE
+from ark_extensions.domain.workspaces import ACTIVE, State
 from ark_extensions.hub import HubState
 from ark_extensions.loop import in_thread
 from ark_extensions.storage import Storage
@@ -25,6 +25,8 @@ class KnowsServers(Protocol):
 
     async def server_state(self, user: str, name: str) -> HubState: ...
 
+    async def stop_server(self, user: str, name: str) -> None: ...
+
     async def remove_server(self, user: str, name: str) -> None: ...
 
 
@@ -39,7 +41,8 @@ class Disks(Protocol):
 
 
 async def mend_suspects(storage: Storage, hub: KnowsServers, *, now: datetime) -> str | None:
-    """Ask the Hub about each workspace in doubt, and put on record what is true. One that cannot be asked stays in doubt."""
+    """Ask the Hub about each workspace in doubt, and put on record what is true, or have the Hub do what is on record.
+    One that cannot be asked stays in doubt."""
     doubtful = await in_thread(suspects, storage, now=now)
     turn = asyncio.Semaphore(AT_ONCE)
 
@@ -47,6 +50,9 @@ async def mend_suspects(storage: Storage, hub: KnowsServers, *, now: datetime) -
         async with turn:
             try:
                 state = await hub.server_state(suspect.owner, suspect.name)
+                if suspect.state is State.STOPPING and state == "ready":  # the order is on record, the Hub never took it
+                    await hub.stop_server(suspect.owner, suspect.name)
+                    return True
                 sentence = await in_thread(mend, storage, suspect=suspect, hub_state=state, now=now)
             except Exception as error:
                 log.warning("%s/%s stays in doubt (%s: %s).", suspect.owner, suspect.name, type(error).__name__, error)
