@@ -73,6 +73,11 @@ class LocalDirVolumes:
     def run_dir(self, workspace_id: str) -> Path:
         return self._private("runs", _checked(workspace_id))
 
+    def find_run_dir(self, workspace_id: str) -> Path | None:
+        """The run's directory if there is one; it is not made."""
+        path = self._root / "runs" / _checked(workspace_id)
+        return path if path.is_dir() and not path.is_symlink() else None
+
     def remove_run_dir(self, workspace_id: str) -> None:
         self._remove("runs", _checked(workspace_id))
 

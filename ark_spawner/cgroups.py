@@ -1,0 +1,204 @@
+"""CPU, memory and process limits of a workspace by control groups, version 2 or 1, where the machine allows it.
+
+Where it does not, the workspace runs without limits and both its events and `ark doctor` say so. A group is joined by the
+first process itself before it becomes the workspace, so nothing of it ever runs outside.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ark_extensions.domain.offers import Quantities
+from ark_extensions.usecases.views import Sentence
+
+ROOT = Path("/sys/fs/cgroup")
+PERIOD_US = 100_000
+PIDS_MAX = 8192
+MIB = 1024 * 1024
+CONTROLLERS = ("memory", "cpu", "pids")
+NO_LIMITS = Sentence("CPU and memory limits cannot be enforced on this machine: a workspace can use more than it bought.")
+SOME_LIMITS = Sentence("Some limits cannot be enforced on this machine: {missing}. A workspace can use more of it than it bought.")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One workspace's group: a directory (version 2) or one for each controller (version 1)."""
+
+    directories: dict[str, Path]
+    version: int
+
+    @property
+    def joins(self) -> list[Path]:
+        """The files into which the first process writes its number."""
+        return [directory / "cgroup.procs" for directory in dict.fromkeys(self.directories.values())]
+
+    def oom_kills(self) -> int:
+        """How many processes the kernel has ended here because the memory was full."""
+        directory = self.directories.get("memory")
+        if directory is None:
+            return 0
+        return _counter(directory / ("memory.events" if self.version == 2 else "memory.oom_control"), "oom_kill")
+
+    def processes(self) -> list[int]:
+        """The numbers of all processes in it."""
+        found: dict[int, None] = {}
+        for directory in self.directories.values():
+            for file in (directory / "cgroup.procs", *directory.glob("*/cgroup.procs")):
+                found.update((int(word), None) for word in _read(file).split())
+        return list(found)
+
+    def kill(self) -> None:
+        """End every process in it, at once."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+
+    def remove(self, *, patience_seconds: float = 2.0) -> bool:
+        """Remove the group once it is empty; False if something is still in it after that long."""
+        deadline = time.monotonic() + patience_seconds
+        for directory in dict.fromkeys(self.directories.values()):
+            while directory.exists():
+                try:
+                    directory.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        return False
+                    self.kill()
+                    time.sleep(0.02)
+        return True
+
+
+class ControlGroups:
+    """The groups of one installation, below the group that the platform itself runs in.
+
+    ``root``: where cgroup file systems are mounted; ``own``: the text of /proc/self/cgroup (both injected by tests).
+    """
+
+    def __init__(self, installation: str, *, root: Path = ROOT, own: str | None = None) -> None:
+        self._name = f"ark-{installation}"
+        self._root = root
+        self._own = own if own is not None else _read(Path("/proc/self/cgroup"))
+        self.version = 2 if (root / "cgroup.controllers").exists() else 1
+        self._parents = self._parents_v2() if self.version == 2 else self._parents_v1()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The controllers that cannot be used here."""
+        return tuple(name for name in CONTROLLERS if name not in self._parents)
+
+    def limits_status(self) -> Sentence | None:
+        """None when all limits hold; else the sentence that says what is lost."""
+        if not self.missing:
+            return None
+        return NO_LIMITS if len(self.missing) == len(CONTROLLERS) else Sentence(SOME_LIMITS.msgid, {"missing": ", ".join(self.missing)})
+
+    def group(self, workspace_id: str) -> Group:
+        """The workspace's group, whether it is there or not."""
+        return Group({name: parent / workspace_id for name, parent in self._parents.items()}, self.version)
+
+    def create(self, workspace_id: str, quantities: Quantities) -> Group:
+        """Make the group and set its limits; a group left over from before is ended and removed first."""
+        group = self.group(workspace_id)
+        group.kill()
+        group.remove()
+        for directory in dict.fromkeys(group.directories.values()):
+            directory.mkdir(exist_ok=True)
+        for controller, directory in group.directories.items():
+            for file, value in limits(quantities, version=self.version)[controller]:
+                if (directory / file).exists() or self._root != ROOT:
+                    (directory / file).write_text(value)
+        return group
+
+    def _parents_v1(self) -> dict[str, Path]:
+        found = {}
+        for line in self._own.splitlines():
+            _, names, path = line.split(":", 2)
+            for controller in names.split(","):
+                if controller in CONTROLLERS:
+                    parent = self._root / controller / path.lstrip("/") / self._name
+                    if _made(parent):
+                        found[controller] = parent
+        return found
+
+    def _parents_v2(self) -> dict[str, Path]:
+        """Below the root for root; below our own group where it was delegated to us (a user's systemd scope)."""
+        path = next((line[3:] for line in self._own.splitlines() if line.startswith("0::")), "/")
+        if os.geteuid() == 0:
+            return self._enabled(self._root)
+        own = self._root / path.lstrip("/")
+        if own == self._root or not os.access(own / "cgroup.subtree_control", os.W_OK) or not _step_aside(own):
+            return {}
+        return self._enabled(own)
+
+    def _enabled(self, above: Path) -> dict[str, Path]:
+        parent = above / self._name
+        if not _made(parent):
+            return {}
+        found = {}
+        for controller in CONTROLLERS:
+            if _write(above / "cgroup.subtree_control", f"+{controller}") and _write(parent / "cgroup.subtree_control", f"+{controller}"):
+                found[controller] = parent
+        return found
+
+
+def limits(quantities: Quantities, *, version: int) -> dict[str, list[tuple[str, str]]]:
+    """The files and values that hold a workspace to what it bought."""
+    memory, quota = str(quantities.memory_mib * MIB), quantities.vcpu * PERIOD_US
+    if version == 2:
+        return {
+            "memory": [("memory.max", memory), ("memory.swap.max", "0")],
+            "cpu": [("cpu.max", f"{quota} {PERIOD_US}")],
+            "pids": [("pids.max", str(PIDS_MAX))],
+        }
+    return {
+        "memory": [("memory.limit_in_bytes", memory), ("memory.memsw.limit_in_bytes", memory)],
+        "cpu": [("cpu.cfs_period_us", str(PERIOD_US)), ("cpu.cfs_quota_us", str(quota))],
+        "pids": [("pids.max", str(PIDS_MAX))],
+    }
+
+
+def _step_aside(own: Path) -> bool:
+    """Version 2 lets no group have both processes and limited children: move ours into a child of their own."""
+    leaf = own / "ark-platform"
+    if not _made(leaf):
+        return False
+    return all([_write(leaf / "cgroup.procs", pid) for pid in _read(own / "cgroup.procs").split()])
+
+
+def _made(directory: Path) -> bool:
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str) -> bool:
+    try:
+        path.write_text(text)
+    except OSError:
+        return False
+    return True
+
+
+def _counter(path: Path, key: str) -> int:
+    for line in _read(path).splitlines():
+        name, _, value = line.partition(" ")
+        if name == key and value.strip().isdecimal():
+            return int(value)
+    return 0
