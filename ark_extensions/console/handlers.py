@@ -30,7 +30,7 @@ log = logging.getLogger("ark.console")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LANGUAGE_COOKIE = "ark_language"
+LANGUAGE_COOKIE = "ark-language"
 PAGE_POLICY = "; ".join(
     (
         "default-src 'self'",

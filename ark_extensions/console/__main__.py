@@ -1,0 +1,13 @@
+"""`python -m ark_extensions.console`: serve the console on the loopback until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ark_extensions.console.app import serve
+from ark_extensions.loop import log_to_stderr
+from ark_extensions.settings import Settings
+
+if __name__ == "__main__":
+    log_to_stderr()
+    asyncio.run(serve(Settings()))
