@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from fractions import Fraction
 
-from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR, round_charge
+from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR, round_quotient
 
 
 def elapsed_micros(opened_at: datetime, until: datetime) -> int:
@@ -17,7 +16,7 @@ def cost_micros(price_micros_per_hour: int, opened_at: datetime, until: datetime
     """Cumulative cost in micros of a run from ``opened_at`` to ``until``, charged by the second begun … ended:
     only whole seconds that passed count (uncertainty bills less)."""
     seconds = elapsed_micros(opened_at, until) // 1_000_000
-    return round_charge(Fraction(price_micros_per_hour * seconds, SECONDS_PER_HOUR))
+    return round_quotient(price_micros_per_hour * seconds, SECONDS_PER_HOUR)
 
 
 def runway(balance_micros: int, burn_micros_per_hour: int) -> timedelta | None:
@@ -31,4 +30,4 @@ def runway(balance_micros: int, burn_micros_per_hour: int) -> timedelta | None:
 def disk_cost_micros(price_micros_per_day: int, bought_at: datetime, until: datetime) -> int:
     """Cumulative cost in micros of a data disk, stopped or running, by the second of its existence."""
     seconds = elapsed_micros(bought_at, until) // 1_000_000
-    return round_charge(Fraction(price_micros_per_day * seconds, SECONDS_PER_DAY))
+    return round_quotient(price_micros_per_day * seconds, SECONDS_PER_DAY)

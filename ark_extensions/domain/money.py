@@ -15,15 +15,20 @@ SECONDS_PER_DAY = 86_400
 MAX_AMOUNT_MICROS = 100_000_000 * MICROS
 
 
-def round_charge(value: Fraction) -> int:
-    """Round an exact charge in micros to an integer; a half goes down, in the customer's favour.
+def round_quotient(numerator: int, denominator: int) -> int:
+    """Round an exact charge in micros, given as a quotient, to an integer; a half goes down, in the customer's favour.
 
     Raises ValueError for a negative value: a charge is never negative.
     """
-    if value < 0:
+    if numerator < 0:
         raise ValueError("a charge is never negative")
-    whole, rest = divmod(value.numerator, value.denominator)
-    return whole + (1 if 2 * rest > value.denominator else 0)
+    whole, rest = divmod(numerator, denominator)
+    return whole + (1 if 2 * rest > denominator else 0)
+
+
+def round_charge(value: Fraction) -> int:
+    """`round_quotient` of a fraction."""
+    return round_quotient(value.numerator, value.denominator)
 
 
 def parse_amount(text: str) -> int:
