@@ -1,0 +1,46 @@
+"""The way in, the part of the frame that changes (balance and notices), and the reader's language and look."""
+
+from __future__ import annotations
+
+from ark_extensions.console.i18n import LANGUAGES
+from ark_extensions.console.pages import look
+from ark_extensions.console.pages.base import THEMES, Page, level, notices
+from ark_extensions.usecases import users, wallet, workspaces
+
+
+class Home(Page):
+    """Who has nothing yet begins in the marketplace; who has workspaces comes to see them."""
+
+    async def get(self) -> None:
+        mine = await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)
+        self.redirect(f"{look.PREFIX}/{'workspaces' if mine else 'marketplace'}")
+
+
+class Frame(Page):
+    """The balance and the notices, fetched again every minute and after each write."""
+
+    async def get(self) -> None:
+        now = self.now
+        found = await self.use(wallet.wallet, user=self.me, now=now)
+        mine = list(await self.use(workspaces.list_workspaces, owner=self.me, now=now, include_released=False))
+        self.fragment("_frame.html", wallet=found, wallet_level=level(found), notices=notices(found, mine, now))
+
+
+class Preferences(Page):
+    """Language and theme: an ordinary form, so that it works without any script."""
+
+    async def post(self) -> None:
+        language, theme = self.get_body_argument("language", ""), self.get_body_argument("theme", "")
+        if language in LANGUAGES:
+            self.remember("language", language)
+            await self.use(users.set_language, user=self.me, language=language)
+            self.ark.languages[self.me] = language
+        if theme in THEMES:
+            self.remember("theme", theme)
+        self.redirect(safe_return(self.get_body_argument("here", "")), status=303)
+
+
+def safe_return(address: str) -> str:
+    """``address``, if it is one of our own pages; never another site."""
+    inside = address.startswith(f"{look.PREFIX}/") and "\\" not in address and address.isprintable() and len(address) < 2000
+    return address if inside else f"{look.PREFIX}/"

@@ -1,0 +1,92 @@
+"""Templates and how values look in them: one compiled environment for each language, autoescaping on.
+
+Promises: templates are compiled once; every value a user typed is escaped; a static file's address changes when its
+content does, so that browsers may keep it for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ark_extensions.console import i18n
+from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, ERROR_SENTENCES, KINDS, STATES
+from ark_extensions.domain.errors import ArkError
+from ark_extensions.usecases.views import Sentence
+
+HERE = Path(__file__).parent.parent
+PREFIX = "/services/console"
+
+
+@cache
+def asset(path: str) -> str:
+    """The address of one of our static files, with its content's hash."""
+    digest = hashlib.sha256((HERE / "static" / path).read_bytes()).hexdigest()[:12]
+    return f"{PREFIX}/static/{path}?v={digest}"
+
+
+@cache
+def browser_words(language: str) -> dict[str, str]:
+    """The sentences that our scripts say."""
+    gettext = i18n.translator(language)
+    return {key: gettext(text) for key, text in BROWSER_WORDS.items()}
+
+
+@cache
+def environment(language: str, currency: str) -> Environment:
+    """The templates in one language; currency and language are bound into the filters."""
+    env = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        auto_reload=False,
+    )  # fmt: skip
+    gettext = i18n.translator(language)
+
+    def translate(msgid: str, **params: Any) -> Markup:
+        return Markup(Markup.escape(gettext(msgid)).format(**params)) if params else Markup(Markup.escape(gettext(msgid)))
+
+    def named(words: dict[str, str]) -> Any:
+        table = {key: gettext(text) for key, text in words.items()}
+        return lambda key: table.get(str(key), str(key))
+
+    def ago(at: datetime, now: datetime) -> Markup:
+        return i18n.time_element(at, i18n.ago(at, now, language), "ago")
+
+    def left(at: datetime, now: datetime) -> Markup:
+        return i18n.time_element(at, i18n.duration(max(at - now, timedelta()), language), "left")
+
+    env.globals.update(
+        _=translate, prefix=PREFIX, asset=asset, language=language, currency=currency, words=browser_words(language),
+        state_word=named(STATES), reason_word=named(CLOSE_REASONS), kind_word=named(KINDS),
+    )  # fmt: skip
+    env.filters.update(
+        money=lambda micros, places=None: i18n.money(micros, currency, places),
+        duration=lambda span: i18n.duration(span, language),
+        size=i18n.size,
+        clock=lambda at: i18n.time_element(at, i18n.exact(at), "clock"),
+        ago=ago,
+        left=left,
+        iso=lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "",
+        say=lambda sentence: i18n.render_html(sentence, language, currency),
+        user_path=lambda name: quote(name, safe="@~"),
+        memory=lambda mib: f"{mib / 1024:g} GiB",
+    )
+    return env
+
+
+def error_sentence(error: ArkError | None, status: int, language: str) -> str:
+    """What an error page says: the refusal's own sentence, else one for the status; never what the program said."""
+    if error is not None and status not in (404, 500):
+        return i18n.render_error(error, language, "CNY")
+    return i18n.translator(language)(ERROR_SENTENCES.get(status, ERROR_SENTENCES[500 if status >= 500 else 400]))
+
+
+def say(text: str, **params: Any) -> Sentence:
+    """A sentence of a page's own (a notice), in the form of the use cases'."""
+    return Sentence(text, params)

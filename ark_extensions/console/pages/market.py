@@ -1,0 +1,87 @@
+"""The marketplace: what compute is on sale, filtered by what stands in the address, as cards or rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ark_extensions.console.pages.base import Page
+from ark_extensions.domain.money import parse_amount
+from ark_extensions.domain.offers import Plan
+from ark_extensions.usecases import market
+from ark_extensions.usecases.views import OfferView
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the address asks for; what cannot be read is as if it was not there."""
+
+    plan: str
+    gpu_model: str
+    gpu_count: str
+    memory: str
+    price: str
+    available: bool
+
+    @classmethod
+    def read(cls, handler: Page) -> Filters:
+        def text(name: str) -> str:
+            return handler.get_query_argument(name, "")[:40].strip()
+
+        plan = text("plan")
+        return cls(
+            plan=plan if plan in Plan else Plan.PAYG.value,
+            gpu_model=text("gpu_model"),
+            gpu_count=text("gpu_count") if text("gpu_count").isascii() and text("gpu_count").isdigit() else "",
+            memory=text("memory") if text("memory").isascii() and text("memory").isdigit() else "",
+            price=text("price") if _amount(text("price")) is not None else "",
+            available=text("available") == "true",
+        )
+
+    @property
+    def any(self) -> bool:
+        return bool(self.gpu_model or self.gpu_count or self.memory or self.price or self.available)
+
+
+def _amount(text: str) -> int | None:
+    try:
+        return max(parse_amount(text), 0) if text else None
+    except ValueError:
+        return None
+
+
+def matching(offers: list[OfferView], filters: Filters) -> list[OfferView]:
+    """The offers a reader asked for, cheapest first within a GPU model; CPU only is ``gpu_model=none``."""
+    least_gpus, least_memory, most = int(filters.gpu_count or 0), int(filters.memory or 0), _amount(filters.price)
+    found = [
+        view
+        for view in offers
+        if view.offer.plan == filters.plan
+        and (not filters.gpu_model or (view.offer.quantities.gpu_model or "none") == filters.gpu_model)
+        and view.offer.quantities.gpu_count >= least_gpus
+        and view.offer.quantities.memory_mib >= least_memory * 1024
+        and (most is None or view.price_micros <= most)
+        and (not filters.available or view.free > 0)
+    ]
+    return sorted(found, key=lambda v: (v.offer.quantities.gpu_model is None, v.offer.quantities.gpu_model or "", v.price_micros, v.offer.name))
+
+
+class Marketplace(Page):
+    section = "marketplace"
+
+    async def get(self) -> None:
+        filters = Filters.read(self)
+        everything = list(await self.use(market.list_offers, now=self.now))
+        models = sorted({v.offer.quantities.gpu_model for v in everything if v.offer.quantities.gpu_model})
+        context = {
+            "filters": filters,
+            "offers": matching(everything, filters),
+            "on_sale": sum(1 for v in everything if v.offer.plan == filters.plan),
+            "models": models,
+            "counts": sorted({v.offer.quantities.gpu_count for v in everything if v.offer.quantities.gpu_count}),
+            "memories": sorted({v.offer.quantities.memory_mib // 1024 for v in everything}),
+            "view": self.choice("view", ("cards", "rows")),
+        }
+        if self.request.headers.get("HX-Target") == "offers":
+            self.fragment("_offers.html", **context)
+        else:
+            await self.page("marketplace.html", **context)

@@ -1,0 +1,86 @@
+"""The words of the pages that are chosen by a value (a state, a reason), and the sentences that our scripts say.
+
+Each is an English msgid; the catalogue holds the other languages.
+"""
+
+from __future__ import annotations
+
+from ark_extensions.console.i18n import _
+
+STATES = {
+    "creating": _("Creating"),
+    "starting": _("Starting"),
+    "running": _("Running"),
+    "stopping": _("Stopping"),
+    "stopped": _("Stopped"),
+    "failed": _("Did not start"),
+    "released": _("Released"),
+}
+
+CLOSE_REASONS = {
+    "user": _("You stopped it"),
+    "deadline": _("Auto-stop time reached"),
+    "idle": _("Idle"),
+    "wallet": _("Balance used up"),
+    "budget": _("Budget used up"),
+    "operator": _("An administrator stopped it"),
+    "shutdown": _("The platform was shut down"),
+    "exited": _("It ended by itself"),
+    "failed_start": _("It did not start"),
+    "lost": _("Its machine was lost"),
+}
+
+KINDS = {
+    "gift": _("Credit"),
+    "recharge": _("Recharge"),
+    "charge_compute": _("Compute"),
+    "charge_disk": _("Data disk"),
+    "charge_netdisk": _("Netdisk"),
+    "refund": _("Refund"),
+    "correction": _("Correction"),
+    "correct": _("Correction"),
+}
+
+ERROR_SENTENCES = {
+    400: _("This address or form is not as the console expects it. Go back and try again."),
+    403: _("This page is not for your account. Sign in with another one, or ask an administrator."),
+    404: _("There is nothing at this address, or it is not yours to see."),
+    500: _("Something went wrong on our side. It was written to the log; try again in a moment."),
+    503: _("A part of the platform does not answer now. Try again in a moment."),
+}
+
+#: what the scripts say; `ark.js` reads them from a JSON block in the page
+BROWSER_WORDS = {
+    "offline": _("No answer from the platform. Check the connection, then try again."),
+    "sending": _("Sending…"),
+    "saved": _("Saved."),
+    "copied": _("Copied."),
+    "copy_failed": _("The browser did not let us copy. Select the text and copy it yourself."),
+    "live": _("Live"),
+    "reconnecting": _("Connection lost. Reconnecting…"),
+    "due": _("now"),
+    "past": _("over"),
+    "days_hours": _("{days} d {hours} h"),
+    "days": _("{days} d"),
+    "hours": _("{hours} h"),
+    "hours_minutes": _("{hours} h {minutes} min"),
+    "minutes": _("{minutes} min"),
+    "seconds": _("{seconds} s"),
+    "over_10_years": _("over 10 years"),
+    "check_fields": _("Please look at the marked fields."),
+    "started": _("{name} is starting."),
+    "stopping": _("{name} is stopping."),
+    "released": _("{name} was released. It can be restored until the date shown in its row."),
+    "restored": _("{name} is back. Its files are as they were."),
+    "auto_stop_set": _("Auto-stop was changed."),
+    "auto_stop_off": _("Auto-stop is off. The workspace runs until you stop it."),
+    "credited": _("The credit was posted."),
+    "state_now": _("{name}: {state}"),
+    "choose_time": _("Choose a date and time."),
+    "choose_hours": _("Give the hours as a number, at least 0.1."),
+    "required": _("Please fill this in."),
+    "no_cost": _("nothing"),
+    "unlimited": _("nothing is being used up"),
+    "too_short": _("The balance does not cover the first hour."),
+    "nothing_matches": _("Nothing matches."),
+}
