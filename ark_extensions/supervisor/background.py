@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ark_extensions.supervisor.logs import LARGE_BYTES, rotate, tail
-from ark_extensions.supervisor.words import say
+from ark_extensions.supervisor.words import phrase
 
 READY_FD = "ARK_READY_FD"
 
@@ -52,7 +52,7 @@ def start_in_background(
     if ready:
         return 0
     if not ended:
-        out(say("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(timeout_seconds), logs=log.parent))
+        out(phrase("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(timeout_seconds), logs=log.parent))
         out(tail(log))
         process.terminate()
     try:
@@ -72,7 +72,7 @@ def report_ready() -> None:
         os.write(int(descriptor), b"ready")
         os.close(int(descriptor))
     except OSError:
-        print(say("The one who started this did not wait for it."), file=sys.stderr)
+        print(phrase("The one who started this did not wait for it."), file=sys.stderr)
 
 
 def _show(log: Path, shown: int, out: Callable[[str], None]) -> int:

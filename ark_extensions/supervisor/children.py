@@ -30,7 +30,7 @@ class Service:
 
 def restart_delay_seconds(failures: int) -> float:
     """How long to wait before the next start after ``failures`` in a row: 0.2 s, doubling, at most 10 s."""
-    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(max(0, failures - 1), 10))
+    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(max(0, failures - 1), 10))
 
 
 class Child:

@@ -1,7 +1,7 @@
 """One supervisor for each state directory: a lock that dies with its holder, and a note of who holds it.
 
-The lock is a POSIX record lock: the kernel drops it however the holder ends, children do not inherit it, and anybody
-who can read the file can ask who holds it without taking it.
+The lock is on an open file description: the kernel drops it however the holder ends, programs it starts do not inherit
+it, and others can ask whether it is held without taking it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 # struct flock on 64-bit Linux: type, whence, start, length, pid
-_FLOCK = "hhqqi4x"
+_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class AlreadyRunning(Exception):
@@ -36,11 +36,11 @@ def holder(state_dir: Path) -> int | None:
     except OSError:
         return None
     try:
-        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+        kind = struct.unpack_from("h", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE))[0]
+        text = os.pread(descriptor, 32, 0).decode()
     finally:
         os.close(descriptor)
-    return None if kind == fcntl.F_UNLCK else int(pid)
+    return int(text) if kind != fcntl.F_UNLCK and text.isdecimal() else None
 
 
 @contextmanager
@@ -49,9 +49,12 @@ def hold(state_dir: Path) -> Iterator[None]:
     descriptor = os.open(_lock_path(state_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError:
             raise AlreadyRunning(holder(state_dir) or 0) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        _note_path(state_dir).unlink(missing_ok=True)
         try:
             yield
         finally:

@@ -17,17 +17,18 @@ from pathlib import Path
 
 from ark_extensions.supervisor.children import Child, Service, kill_group, start_time
 from ark_extensions.supervisor.logs import rotate, tail
-from ark_extensions.supervisor.words import say
+from ark_extensions.supervisor.words import phrase
 
 ROTATE_EVERY_SECONDS = 30.0
 PROBE_EVERY_SECONDS = 0.1
+MEND_EVERY_SECONDS = 0.3
 READY_WITHIN_SECONDS = 120.0
 HOPELESS_FAILURES = 5
 
 
 class Supervisor:
-    """``probe`` answers whether the platform can be used; ``on_ready`` is called once, ``on_restart`` with a service's
-    name after the platform answers again following that service's restart."""
+    """``probe`` answers whether the platform can be used; ``on_ready`` is called once; after a service was
+    restarted, ``on_restart`` is called with its name again and again until the platform answers."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Supervisor:
         self._record = state_dir / "children.json"
         self._probe, self._on_ready, self._on_restart, self._out = probe, on_ready, on_restart, out
         self._children: dict[str, Child] = {}
+        self._later: list[Service] = []
         self._asked_to_stop = False
         self._failed = False
         self._ready = False
@@ -79,25 +81,32 @@ class Supervisor:
         self._children[service.name] = child
         self._start(child)
 
+    def expect(self, later: Sequence[Service]) -> None:
+        """Services to start once the platform answers: nobody waits for them, so they do not slow the start."""
+        self._later = list(later)
+
     def run(self, stop_order: Sequence[str]) -> int:
         """Watch until told to stop; the exit status."""
-        rotate_at = 0.0
+        rotate_at = settled_by = 0.0
         restarted: set[str] = set()
         while not self._asked_to_stop:
             now = time.monotonic()
-            restarted |= self._look_after(now)
+            if again := self._look_after(now):
+                restarted |= again
+                settled_by = now + READY_WITHIN_SECONDS
             if now >= rotate_at:
                 for log in self._logs.glob("*.log"):
                     rotate(log)
                 rotate_at = now + ROTATE_EVERY_SECONDS
             if not self._ready:
                 self._see_whether_ready(now)
-            elif restarted and self._probe():
+            elif restarted:
                 for name in restarted:
                     self._on_restart(name)
-                restarted = set()
+                if self._probe() or now > settled_by:
+                    restarted = set()
             if not self._asked_to_stop:
-                self._sleep(now, rotate_at, busy=not self._ready or bool(restarted))
+                self._sleep(rotate_at if self._ready else now + PROBE_EVERY_SECONDS, now + MEND_EVERY_SECONDS if restarted else rotate_at)
         self.stop_all(stop_order)
         return 1 if self._failed else 0
 
@@ -110,18 +119,24 @@ class Supervisor:
                 child.signal(signal.SIGTERM)
             for child in batch:
                 if not child.wait(child.service.stop_seconds):
-                    self._out(say("{name} did not stop within {seconds} s and was ended.", name=child.service.name, seconds=int(child.service.stop_seconds)))
+                    self._out(
+                        phrase(
+                            "{name} did not stop within {seconds} s and was ended.",
+                            name=child.service.name,
+                            seconds=int(child.service.stop_seconds),
+                        )
+                    )
                 child.kill_group()
                 child.wait(5.0)
         self._record.unlink(missing_ok=True)
-        self._out(say("Ark has stopped ({seconds} s). Workspaces, files and money are kept.", seconds=f"{time.monotonic() - began:.1f}"))
+        self._out(phrase("Ark has stopped ({seconds} s). Workspaces, files and money are kept.", seconds=f"{time.monotonic() - began:.1f}"))
 
     def _stop_asked(self, number: int, frame: object) -> None:
         if self._asked_to_stop:
-            self._out(say("Still stopping: workspaces are being stopped in order."))
+            self._out(phrase("Still stopping: workspaces are being stopped in order."))
             return
         self._asked_to_stop = True
-        self._out(say("Stopping: workspaces first, then the platform …"))
+        self._out(phrase("Stopping: workspaces first, then the platform …"))
 
     def _start(self, child: Child) -> None:
         child.start(time.monotonic())
@@ -129,14 +144,22 @@ class Supervisor:
 
     def _look_after(self, now: float) -> set[str]:
         """Note who has ended, restart whose time has come; the names of the restarted."""
-        restarted = set()
+        restarted: set[str] = set()
         for name, child in self._children.items():
             pid = child.process.pid if child.process is not None else 0
             code = child.reap(now)
             if code is not None:
                 kill_group(pid)
                 again = f"{(child.restart_at or now) - now:.1f}"
-                self._out(say("{name} ended ({code}); it is started again in {seconds} s. Log: {log}", name=name, code=_ending(code), seconds=again, log=child.log_path))
+                self._out(
+                    phrase(
+                        "{name} ended ({code}); it is started again in {seconds} s. Log: {log}",
+                        name=name,
+                        code=_ending(code),
+                        seconds=again,
+                        log=child.log_path,
+                    )
+                )
                 if not self._ready and child.failures >= HOPELESS_FAILURES:
                     self._give_up(name)
                     return restarted
@@ -148,6 +171,8 @@ class Supervisor:
     def _see_whether_ready(self, now: float) -> None:
         if self._probe():
             self._ready = True
+            for service in self._later:
+                self.add(service)
             self._on_ready()
         elif now - self._began > READY_WITHIN_SECONDS:
             self._give_up(None)
@@ -155,15 +180,16 @@ class Supervisor:
     def _give_up(self, name: str | None) -> None:
         self._asked_to_stop = self._failed = True
         if name is None:
-            self._out(say("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(READY_WITHIN_SECONDS), logs=self._logs))
+            self._out(
+                phrase("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(READY_WITHIN_SECONDS), logs=self._logs)
+            )
         for child in [self._children[name]] if name else self._children.values():
-            self._out(say("The end of {log}:", log=child.log_path))
+            self._out(phrase("The end of {log}:", log=child.log_path))
             self._out(tail(child.log_path))
 
-    def _sleep(self, now: float, rotate_at: float, *, busy: bool) -> None:
-        wake_at = min([rotate_at, *(child.restart_at for child in self._children.values() if child.restart_at is not None)])
-        if busy:
-            wake_at = min(wake_at, now + PROBE_EVERY_SECONDS)
+    def _sleep(self, *until: float) -> None:
+        """Until the earliest of these times, the next restart, or a signal."""
+        wake_at = min([*until, *(child.restart_at for child in self._children.values() if child.restart_at is not None)])
         select.select([self._wakeup], [], [], max(0.0, wake_at - time.monotonic()))
         try:
             os.read(self._wakeup, 512)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ark_extensions.environments import PROJECT, Environments
-from ark_extensions.supervisor.words import say
+from ark_extensions.supervisor.words import phrase
 from hub_config.bootstrap import machine
 from hub_config.bootstrap.progress import StepFailed, Steps
 
@@ -54,14 +54,14 @@ def build(names: Sequence[str], environments: Environments, steps: Steps, python
             place: Path = getattr(environments, name)
             if is_built(name, place, python):
                 continue  # another set-up was quicker
-            steps.begin(say(TITLES[name]))
+            steps.begin(phrase(TITLES[name]))
             try:
                 with _draft(place) as draft:
                     _BUILDERS.get(name, _python_environment)(name, draft, environments, steps, python)
             except StepFailed as failure:
                 if name != "code_server":
                     raise
-                sentence = say("VS Code could not be built, so workspaces have JupyterLab only. {why}", why=failure)
+                sentence = phrase("VS Code could not be built, so workspaces have JupyterLab only. {why}", why=failure)
                 environments.code_server_problem.write_text(f"{sentence}\n{failure.tail}\n")
                 warnings.append(sentence)
             else:
@@ -135,6 +135,6 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            print(say("Another set-up is building in {cache}; waiting for it.", cache=cache), flush=True)
+            print(phrase("Another set-up is building in {cache}; waiting for it.", cache=cache), flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

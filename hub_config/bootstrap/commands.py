@@ -13,7 +13,7 @@ from pathlib import Path
 from ark_extensions.environments import PROJECT, Environments, cache_directory, environments
 from ark_extensions.supervisor import lock
 from ark_extensions.supervisor.background import start_in_background
-from ark_extensions.supervisor.words import say
+from ark_extensions.supervisor.words import NO_SANDBOX, phrase
 from hub_config.bootstrap import builds, machine
 from hub_config.bootstrap.preflight import Request, examine, packages, problems, sandbox_sentence
 from hub_config.bootstrap.progress import StepFailed, Steps
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print()
-        print(say("Interrupted. What was finished is kept: the next run goes on from there."))
+        print(phrase("Interrupted. What was finished is kept: the next run goes on from there."))
         return 130
     return status
 
@@ -53,13 +53,13 @@ def up(arguments: argparse.Namespace) -> int:
 def down(arguments: argparse.Namespace) -> int:
     state_dir = _state_dir(arguments)
     if lock.holder(state_dir) is None:
-        print(say("Ark does not run on {dir}.", dir=state_dir))
+        print(phrase("Ark does not run on {dir}.", dir=state_dir))
         return 0
-    print(say("Stopping: workspaces first, then the platform …"), flush=True)
+    print(phrase("Stopping: workspaces first, then the platform …"), flush=True)
     if not lock.stop(state_dir, timeout_seconds=STOP_SECONDS):
-        print(say("It has not stopped within {seconds} s. Its log: {log}", seconds=int(STOP_SECONDS), log=state_dir / "logs/ark.log"))
+        print(phrase("It has not stopped within {seconds} s. Its log: {log}", seconds=int(STOP_SECONDS), log=state_dir / "logs/ark.log"))
         return 1
-    print(say("Ark has stopped. Workspaces, files and money are kept."))
+    print(phrase("Ark has stopped. Workspaces, files and money are kept."))
     return 0
 
 
@@ -87,7 +87,7 @@ def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
     to_build = builds.missing(built, wanted, python=python)
     facts = examine(request, built, to_build)
     if found := problems(request, facts):
-        print(say("Nothing was changed. To go on:"))
+        print(phrase("Nothing was changed. To go on:"))
         for sentence in found:
             print(f"  • {sentence}")
         return 1
@@ -99,21 +99,20 @@ def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
             print(f"  • {sandbox_sentence(why)}")
             return 1
     if to_build:
-        print(say("Building in {cache}: {count} environments, once for all installations of this account.", cache=request.cache, count=len(to_build)))
+        print(
+            phrase(
+                "Building in {cache}: {count} environments, once for all installations of this account.",
+                cache=request.cache,
+                count=len(to_build),
+            )
+        )
         for warning in builds.build(to_build, built, steps, python):
             print(f"  • {warning}")
     if not request.sandbox and request.starts:
-        print(f"  • {without_sandbox()}")
+        print("  • " + phrase(NO_SANDBOX))
     if request.starts and not built.code_server.exists():
-        print("  • " + say("VS Code is missing: workspaces have JupyterLab only. To build it: `make vscode`."))
+        print("  • " + phrase("VS Code is missing: workspaces have JupyterLab only. To build it: `make vscode`."))
     return 0
-
-
-def without_sandbox() -> str:
-    return say(
-        "No sandbox: every workspace runs as this account, sees this machine's files and processes, and its read-only folders can be "
-        "written. Only let people in whom you trust."
-    )
 
 
 def ark_up(request: Request, built: Environments) -> tuple[list[str], dict[str, str]]:
@@ -124,7 +123,7 @@ def ark_up(request: Request, built: Environments) -> tuple[list[str], dict[str, 
 
 
 def install_packages(names: Sequence[str], steps: Steps) -> None:
-    steps.begin(say("Debian packages: {names}", names=", ".join(names)))
+    steps.begin(phrase("Debian packages: {names}", names=", ".join(names)))
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     steps.run(["apt-get", "update", "-q"], log_name="apt", environment=quiet)
     steps.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *names], log_name="apt", environment=quiet)
@@ -142,7 +141,7 @@ def _install_for_tests() -> None:
         return
     if not (machine.is_root() and machine.has_apt()):
         command = f"sudo apt-get install -y {' '.join(wanted)}"
-        print("  • " + say("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command))
+        print("  • " + phrase("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command))
         return
     try:
         install_packages(wanted, Steps(1, log_dir=cache_directory() / "logs"))
@@ -165,7 +164,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         state_dir=state_dir,
         cache=cache_directory(),
         host=arguments.host or os.environ.get("ARK_HOST") or settings.get("host", "127.0.0.1"),
-        port=int(arguments.port or os.environ.get("ARK_PORT") or settings.get("port", 8000)),
+        port=int(arguments.port or os.environ.get("ARK_PORT") or settings.get("port") or 8000),
         sandbox=not arguments.no_sandbox and settings.get("sandbox") != "false",
         vscode=not arguments.no_vscode,
         pytorch=arguments.pytorch or machine.has_gpu(),
@@ -187,7 +186,7 @@ def _plain_settings(file: Path) -> dict[str, str]:
 
 def _port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(say("a port is a number from 1 to 65535"))
+        raise argparse.ArgumentTypeError(phrase("a port is a number from 1 to 65535"))
     return int(text)
 
 

@@ -26,7 +26,12 @@ def has_apt() -> bool:
 
 def workspace_python() -> Path | None:
     """A Python that sandboxed workspaces can see: one under /usr, as new as the platform needs."""
-    for candidate in ["/usr/bin/python3", *(f"/usr/bin/python3.{minor}" for minor in range(11, 20)), "/usr/local/bin/python3", sys.executable]:
+    for candidate in [
+        "/usr/bin/python3",
+        *(f"/usr/bin/python3.{minor}" for minor in range(11, 20)),
+        "/usr/local/bin/python3",
+        sys.executable,
+    ]:
         real = Path(candidate).resolve()
         if real.exists() and str(real).startswith("/usr/") and python_version(real) >= LOWEST_PYTHON:
             return Path(candidate)

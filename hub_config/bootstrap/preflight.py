@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ark_extensions.environments import Environments
 from ark_extensions.supervisor import lock
-from ark_extensions.supervisor.words import say
+from ark_extensions.supervisor.words import DISK_FULL, NO_PYTHON, SANDBOX_PROBLEM, phrase
 from hub_config.bootstrap import machine
 
 FIRST_TIME_GIB = 6.0
@@ -88,21 +88,19 @@ def problems(request: Request, facts: Facts) -> list[str]:
     """Everything that stands in the way, as sentences; empty: go on."""
     if request.starts and facts.running_pid:
         where = facts.running_address or f"process {facts.running_pid}"
-        return [say("Ark already runs on {dir} at {address}: stop it with `make down DIR={dir}`.", dir=request.state_dir, address=where)]
+        return [phrase("Ark already runs on {dir} at {address}: stop it with `make down DIR={dir}`.", dir=request.state_dir, address=where)]
     found = _tool_problems(request, facts)
     if not facts.port_free:
-        found.append(say("Port {port} on {host} is taken by another program: choose a free one with `make up PORT={other}`.",
-                         port=request.port, host=request.host, other=request.port + 100 if request.port < 65000 else 8100))  # fmt: skip
+        other = request.port + 100 if request.port < 65000 else 8100
+        msgid = "Port {port} on {host} is taken by another program: choose a free one with `make up PORT={other}`."
+        found.append(phrase(msgid, port=request.port, host=request.host, other=other))
     for place, writable in ((request.state_dir, facts.state_dir_writable), (request.cache, facts.cache_writable)):
         if not writable:
-            option = "DIR=" if place == request.state_dir else "ARK_CACHE="
-            found.append(say("{place} cannot be written to: choose another place with `make up {option}…`, or change its owner.", place=place, option=option))
+            msgid = "{place} cannot be written to: choose another place with `make up {option}…`, or change its owner."
+            found.append(phrase(msgid, place=place, option="DIR=" if place == request.state_dir else "ARK_CACHE="))
     for place, free, needed in facts.free_gib:
         if free < needed:
-            found.append(
-                say("The disk of {place} is nearly full ({free} GiB free, {needed} GiB needed): free some space, or put the platform elsewhere "
-                    "with `make up DIR=…` and ARK_CACHE=….", place=place, free=f"{free:.1f}", needed=f"{needed:.0f}")
-            )  # fmt: skip
+            found.append(phrase(DISK_FULL, place=place, free=f"{free:.1f}", needed=f"{needed:.0f}"))
     return found
 
 
@@ -119,27 +117,21 @@ def packages(request: Request, facts: Facts) -> list[str]:
 def _tool_problems(request: Request, facts: Facts) -> list[str]:
     found = []
     if facts.python is None and request.sandbox:
-        found.append(say("No Python 3.11 or newer that workspaces can see was found under /usr: install one with "
-                         "`sudo apt-get install -y python3.11 python3.11-venv`, or use a newer Debian or Ubuntu."))  # fmt: skip
+        found.append(phrase(NO_PYTHON))
     installs_itself = facts.root and facts.apt
     wanted = packages(request, facts)
     if wanted and not installs_itself:
         command = f"sudo apt-get install -y {' '.join(wanted)}"
-        found.append(say("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command)
-                     + (" " + say("VS Code needs them; to start without it: `make up NO_VSCODE=1`.") if facts.missing_packages else ""))  # fmt: skip
+        sentence = phrase("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command)
+        without = phrase("VS Code needs them; to start without it: `make up NO_VSCODE=1`.")
+        found.append(f"{sentence} {without}" if facts.missing_packages else sentence)
     if facts.sandbox_problem is not None:
         found.append(sandbox_sentence(facts.sandbox_problem))
     return found
 
 
 def sandbox_sentence(why: str) -> str:
-    return say(
-        "bubblewrap cannot run here ({why}), so a workspace could see this machine's files and other users' processes: allow user "
-        "namespaces with `sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0` (in a "
-        "container, start that with --security-opt seccomp=unconfined), or, if everybody who signs in is trusted, start without "
-        "the sandbox: `make up NO_SANDBOX=1`.",
-        why=why,
-    )
+    return phrase(SANDBOX_PROBLEM, why=why)
 
 
 def _packages_vscode_needs() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ark_extensions.supervisor.words import say
+from ark_extensions.supervisor.words import phrase
 
 QUIET_SECONDS = 15.0
 
@@ -40,7 +40,7 @@ class Steps:
         print(f"[{self._number}/{self._total}] {title} …", end="" if self._live else "\n", flush=True)
 
     def end(self) -> None:
-        line = f"[{self._number}/{self._total}] {self._title}: " + say("done in {seconds} s", seconds=int(self._seconds()))
+        line = f"[{self._number}/{self._total}] {self._title}: " + phrase("done in {seconds} s", seconds=int(self._seconds()))
         print(f"\r\033[K{line}" if self._live else line, flush=True)
 
     def run(self, argv: Sequence[str], *, log_name: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
@@ -51,7 +51,12 @@ class Steps:
             file.write(f"$ {' '.join(argv)}\n".encode())
             file.flush()
             process = subprocess.Popen(
-                list(argv), cwd=cwd, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                list(argv),
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
             )
             try:
                 self._watch(process)
@@ -63,7 +68,7 @@ class Steps:
             if self._live:
                 print(flush=True)
             end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise StepFailed(say("“{title}” did not work out (its log: {log}).", title=self._title, log=log), end)
+            raise StepFailed(phrase("“{title}” did not work out (its log: {log}).", title=self._title, log=log), end)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         while True:

@@ -1,0 +1,54 @@
+"""The command tree, and the one place where a refusal becomes a sentence on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from ark_extensions.cli.books import books
+from ark_extensions.cli.catalog import catalog
+from ark_extensions.cli.doctor import doctor
+from ark_extensions.cli.installation import NotSetUp
+from ark_extensions.cli.people import token, user
+from ark_extensions.cli.start import down, status, up
+from ark_extensions.domain.errors import ArkError
+
+
+class Ark(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ArkError, NotSetUp) as refusal:
+            _refuse(str(refusal))
+        except ValidationError as problem:
+            for error in problem.errors():
+                name = ".".join(str(part) for part in error["loc"])
+                _say(f"The setting `{name}` {error['msg'][:1].lower()}{error['msg'][1:]}: correct it in ark.yaml.")
+            raise SystemExit(1) from None
+        except BrokenPipeError:
+            raise SystemExit(0) from None
+
+
+def _refuse(sentence: str) -> None:
+    _say(sentence)
+    raise SystemExit(1)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+@click.group(cls=Ark, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ark", version="0.1.0", prog_name="ark")
+def main() -> None:
+    """Operate an Ark installation: start it, its users and wallets, its catalogue, its books.
+
+    The installation is the one of the environment variable ARK_STATE_DIR (DIR/bin/ark sets it), else ./.ark.
+    """
+
+
+for command in (up, down, status, user, token, catalog, books, doctor):
+    main.add_command(command)
