@@ -1,0 +1,15 @@
+"""Settings of every workspace. They come after a user's own ~/.jupyter and win over it: only what must hold is here."""
+
+from pathlib import Path
+
+c = get_config()  # noqa: F821 (Jupyter gives it to configuration files)
+
+c.ServerApp.root_dir = str(Path.home())
+c.ServerApp.contents_manager_class = "ark_workspace.contents.WorkspaceContents"
+# a trash would fill the data disk that the user pays for, with nothing in JupyterLab to empty it
+c.FileContentsManager.delete_to_trash = False
+c.FileContentsManager.always_delete_dir = True
+c.ContentsManager.allow_hidden = True
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.extension_manager = "readonly"

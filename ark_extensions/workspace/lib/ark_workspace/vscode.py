@@ -1,0 +1,76 @@
+"""VS Code in the browser: code-server behind jupyter-server-proxy, on a unix socket that only this user can open.
+
+An open editor tab keeps sockets busy all day, so its traffic never counts as activity: what is done in the editor's
+terminals, and processor time, does (``observe``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+#: the defaults of a new user; theirs to change, never touched again
+SETTINGS = {
+    "telemetry.telemetryLevel": "off",
+    "workbench.startupEditor": "none",
+    "extensions.autoCheckUpdates": False,
+    "update.mode": "none",
+    "git.openRepositoryInParentFolders": "never",
+}
+FLAGS = (
+    "--auth=none",
+    "--disable-telemetry",
+    "--disable-update-check",
+    "--disable-getting-started-override",
+    "--disable-workspace-trust",
+    "--disable-proxy",
+    "--app-name=VS Code",
+)
+
+
+def entry() -> Path:
+    return Path(os.environ.get("ARK_CODE_SERVER", "/nonexistent")) / "out/node/entry.js"
+
+
+def node() -> Path:
+    return Path(os.environ.get("ARK_NODE", "/nonexistent")) / "bin/node"
+
+
+def is_installed() -> bool:
+    return entry().is_file() and node().is_file()
+
+
+def server() -> dict[str, Any]:
+    """The ``jupyter_serverproxy_servers`` entry; without code-server there is none (jupyter-server-proxy logs the reason)."""
+    if not is_installed():
+        raise RuntimeError("code-server is not installed")
+    return {
+        "command": command,
+        "unix_socket": True,  # in a new directory that is ours alone
+        "timeout": 90,
+        "new_browser_tab": True,
+        "update_last_activity": False,
+        "launcher_entry": {"enabled": True, "title": "VS Code", "icon_path": str(HERE / "vscode.svg"), "category": "Notebook"},
+    }
+
+
+def command(unix_socket: str) -> list[str]:
+    """code-server's command line; makes its settings first when there are none.
+
+    Node is named by its path and not put first on PATH: a user's own Node must stay theirs in the terminals.
+    """
+    write_settings(Path.home() / ".local/share/code-server/User/settings.json")
+    places = [f"--config={HERE / 'code-server.yaml'}", f"--socket={unix_socket}", "--socket-mode=600"]
+    return [str(node()), str(entry()), *places, *FLAGS, str(Path.home())]
+
+
+def write_settings(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            json.dump(SETTINGS, file, indent=2)
+    except OSError:  # there are some, or the disk is full: VS Code does without
+        return
