@@ -170,7 +170,7 @@ def _step_aside(own: Path) -> bool:
     leaf = own / "ark-platform"
     if not _made(leaf):
         return False
-    return all([_write(leaf / "cgroup.procs", pid) for pid in _read(own / "cgroup.procs").split()])
+    return all(_write(leaf / "cgroup.procs", pid) for pid in _read(own / "cgroup.procs").split())
 
 
 def _made(directory: Path) -> bool:

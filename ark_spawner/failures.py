@@ -19,6 +19,9 @@ _STATUS: tuple[tuple[type[ArkError], int], ...] = (
     (Unavailable, 503),
 )
 
+DISK_FULL = "The platform's disk is full, so the workspace did not start. Ask an operator to make room."
+PLATFORM_FAULT = "The workspace did not start because of a fault of the platform. Start it again, or tell an operator."
+
 
 class StartFailure(Exception):
     """A start that was accepted and did not come up. It costs nothing; ``detail`` is shown in advanced mode only."""
@@ -43,7 +46,5 @@ def as_start_failure(error: Exception) -> StartFailure:
     if isinstance(error, ArkError):
         return StartFailure(error.code, error.msgid, detail=detail, **error.params)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StartFailure("disk_full", "The platform's disk is full, so the workspace did not start. Ask an operator to make room.", detail=detail)
-    return StartFailure(
-        "platform_fault", "The workspace did not start because of a fault of the platform. Start it again, or tell an operator.", detail=detail
-    )
+        return StartFailure("disk_full", DISK_FULL, detail=detail)
+    return StartFailure("platform_fault", PLATFORM_FAULT, detail=detail)

@@ -1,0 +1,47 @@
+"""The platform's services as the Hub knows them, and what each of them, and each user and workspace, may do.
+
+``custom:ark:account`` marks a token that acts as a user's whole account. A workspace's own token does not have it: the
+console lets it act for that workspace only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ark_extensions.settings import Settings
+from hub_config.base import CONSOLE
+
+ACCOUNT = "custom:ark:account"
+USE_CONSOLE = "access:services!service=console"
+#: what the console may do with a signed-in user's token, beside opening the console itself
+CONSOLE_TOKEN_SCOPES = [ACCOUNT, USE_CONSOLE, "read:users!user", "servers!user"]
+LOOP_SCOPES = ["servers", "list:users"]
+OPERATOR_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics"]
+
+
+def configure(c: Any, settings: Settings) -> None:
+    c.JupyterHub.custom_scopes = {ACCOUNT: {"description": "Act as your whole Ark account: workspaces, wallet and files"}}
+    c.JupyterHub.services = [_console(settings), *(_api_only(name, settings) for name in ("billing", "autostop", "reconcile", "operator"))]
+    c.JupyterHub.load_roles = [
+        {"name": "user", "scopes": ["self", USE_CONSOLE, ACCOUNT]},
+        {"name": "server", "scopes": ["users:activity!user", "access:servers!server", USE_CONSOLE]},
+        {"name": "ark-loops", "scopes": LOOP_SCOPES, "services": ["billing", "autostop", "reconcile"]},
+        {"name": "ark-operator", "scopes": OPERATOR_SCOPES, "services": ["operator"]},
+    ]
+
+
+def _console(settings: Settings) -> dict[str, Any]:
+    return {
+        "name": "console",
+        "url": f"http://127.0.0.1:{settings.ports.console}",
+        "api_token": settings.secret("console_token"),
+        "oauth_client_id": "service-console",
+        "oauth_redirect_uri": f"{CONSOLE}oauth_callback",
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": CONSOLE_TOKEN_SCOPES,
+        "display": False,
+    }
+
+
+def _api_only(name: str, settings: Settings) -> dict[str, Any]:
+    return {"name": name, "api_token": settings.secret(f"{name}_token"), "display": False}
