@@ -57,7 +57,7 @@ def populate(storage: Storage, crowd: Crowd, *, now: datetime = NOON) -> None:
             key = f"{name}-{number}"
             workspaces.append(_workspace(key, name, f"ws-{number}", crowd, opened))
             runs.append(_run(key, name, opened, now))
-            claims.append({"workspace_id": key, "node": "local", "vcpu": 1, "memory_mib": 1024})
+            claims.append({"holder": key, "node": "local", "vcpu": 1, "memory_mib": 1024})
     with storage.write() as connection:
         connection.execute(insert(tables.users), [{"name": n, "admin": False, "created_at": opened} for n in names])
         _catalogue(connection, opened)

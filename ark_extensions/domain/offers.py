@@ -64,9 +64,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Claim:
-    """What one workspace holds on one node from the start of a launch to its stop."""
+    """What a workspace holds on one node from the start of a launch to its stop, or monthly compute for its term."""
 
-    workspace_id: str
+    holder: str
     node: str
     vcpu: int
     memory_mib: int
@@ -104,7 +104,7 @@ def available(nodes: Sequence[Node], claims: Sequence[Claim], need: Quantities) 
     return (sum(fits(free_on(n, claims), need) for n in nodes), sum(fits(n, need) for n in nodes))
 
 
-def place(nodes: Sequence[Node], claims: Sequence[Claim], need: Quantities, workspace_id: str) -> Claim | None:
+def place(nodes: Sequence[Node], claims: Sequence[Claim], need: Quantities, holder: str) -> Claim | None:
     """Choose the fullest node that still fits, and its devices (lowest ids first); None when nothing fits."""
     candidates = [(free_on(n, claims)) for n in nodes]
     fitting = [n for n in candidates if fits(n, need) > 0]
@@ -112,4 +112,4 @@ def place(nodes: Sequence[Node], claims: Sequence[Claim], need: Quantities, work
         return None
     node = min(fitting, key=lambda n: (len(n.gpus), n.vcpu, n.memory_mib, n.name))
     devices = tuple(d for d, model in node.gpus if need.gpu_count and model == need.gpu_model)[: need.gpu_count]
-    return Claim(workspace_id, node.name, need.vcpu, need.memory_mib, devices)
+    return Claim(holder, node.name, need.vcpu, need.memory_mib, devices)

@@ -133,6 +133,57 @@ nodes = Table(
     Column("gpus", Json, nullable=False),
 )
 
+#: monthly compute: what a user owns until it expires
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(255), ForeignKey("users.name"), nullable=False, index=True),
+    Column("offer_id", String(64), ForeignKey("offers.id"), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("auto_renew", Boolean, nullable=False),
+    Column("bought_at", Instant, nullable=False),
+    Column("months", Integer, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("reminded_days", Integer),
+    Column("ended_at", Instant),
+    UniqueConstraint("owner", "request_id"),
+    CheckConstraint("months > 0 AND expires_at > bought_at", name="term"),
+)
+
+#: each payment for a term: the purchase and every renewal, at the price of its moment
+asset_terms = Table(
+    "asset_terms",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("asset_id", String(32), ForeignKey("assets.id"), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("months", Integer, nullable=False),
+    Column("price_version_id", String(32), ForeignKey("price_versions.id"), nullable=False),
+    Column("charged_micros", BigInteger, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("paid_at", Instant, nullable=False),
+    UniqueConstraint("asset_id", "request_id"),
+    CheckConstraint("months > 0 AND charged_micros >= 0 AND ends_at > starts_at", name="term"),
+)
+
+#: what a user must know that is about no workspace: shown under the top bar until it is dismissed or over
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("owner", String(255), ForeignKey("users.name"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("severity", String(8), nullable=False),
+    Column("msgid", Text, nullable=False),
+    Column("params", Json, nullable=False),
+    Column("dismissed_at", Instant),
+    sqlite_autoincrement=True,
+)
+
 workspaces = Table(
     "workspaces",
     metadata,
@@ -143,6 +194,8 @@ workspaces = Table(
     Column("state", String(16), nullable=False),
     Column("state_since", Instant, nullable=False),
     Column("offer_id", String(64), ForeignKey("offers.id"), nullable=False),
+    #: the monthly compute it runs on; None: pay-as-you-go
+    Column("asset_id", String(32), ForeignKey("assets.id"), index=True),
     Column("image_id", String(64), ForeignKey("images.id"), nullable=False),
     Column("data_disk_gib", Integer, nullable=False),
     Column("disk_price_version_id", String(32), ForeignKey("price_versions.id")),
@@ -192,10 +245,11 @@ orders = Table(
     Column("created_at", Instant, nullable=False),
 )
 
+#: what is held of a node: by a workspace while it starts and runs, by monthly compute for its whole term
 claims = Table(
     "claims",
     metadata,
-    Column("workspace_id", String(32), ForeignKey("workspaces.id"), primary_key=True),
+    Column("holder", String(32), primary_key=True),
     Column("node", String(255), nullable=False),
     Column("vcpu", Integer, nullable=False),
     Column("memory_mib", Integer, nullable=False),
@@ -207,7 +261,7 @@ claimed_devices = Table(
     metadata,
     Column("node", String(255), primary_key=True),
     Column("device", String(100), primary_key=True),
-    Column("workspace_id", String(32), ForeignKey("claims.workspace_id"), nullable=False, index=True),
+    Column("holder", String(32), ForeignKey("claims.holder"), nullable=False, index=True),
 )
 
 runs = Table(

@@ -115,7 +115,7 @@ def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspac
             assert claim is not None
         launch_id = new_id()
         set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
-        devices = connection.execute(select(t.claimed_devices.c.device).where(t.claimed_devices.c.workspace_id == row.id)).scalars()
+        devices = connection.execute(select(t.claimed_devices.c.device).where(t.claimed_devices.c.holder == row.id)).scalars()
         spec = _spec(connection, row, offer, launch_id, tuple(sorted(devices)))
         message = Sentence("Starting on {node}: {offer}.", {"node": claim.node, "offer": offer.name})
         detail = {"launch_id": launch_id, "gpu_devices": list(spec.gpu_devices), "price_version": price.id}
@@ -124,7 +124,7 @@ def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspac
 
 
 def _held(connection: Connection, workspace_id: str) -> Row[Any] | None:
-    return connection.execute(select(t.claims).where(t.claims.c.workspace_id == workspace_id)).first()
+    return connection.execute(select(t.claims).where(t.claims.c.holder == workspace_id)).first()
 
 
 def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, devices: tuple[str, ...]) -> LaunchSpec:

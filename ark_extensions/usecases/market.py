@@ -32,9 +32,9 @@ def read_nodes(connection: Connection) -> list[Node]:
 def read_claims(connection: Connection) -> list[Claim]:
     devices: dict[str, list[str]] = {}
     for row in connection.execute(select(t.claimed_devices).order_by(t.claimed_devices.c.device)):
-        devices.setdefault(row.workspace_id, []).append(row.device)
+        devices.setdefault(row.holder, []).append(row.device)
     rows = connection.execute(select(t.claims))
-    return [Claim(r.workspace_id, r.node, r.vcpu, r.memory_mib, tuple(devices.get(r.workspace_id, ()))) for r in rows]
+    return [Claim(r.holder, r.node, r.vcpu, r.memory_mib, tuple(devices.get(r.holder, ()))) for r in rows]
 
 
 def prices(connection: Connection, subjects: Sequence[str] | None = None) -> dict[str, list[PriceVersion]]:

@@ -112,15 +112,15 @@ def _free_name(connection: Connection, owner: str, wanted: str | None) -> str:
     return next(name for n in range(1, len(taken) + 2) if (name := f"ws{n}") not in taken)
 
 
-def reserve(connection: Connection, workspace_id: str, offer: Offer) -> None:
-    """Take the offer's quantities from a node for this workspace; raises SoldOut with what else is free."""
+def reserve(connection: Connection, holder: str, offer: Offer) -> None:
+    """Take the offer's quantities from a node for this workspace or asset; raises SoldOut with what else is free."""
     nodes, claims = read_nodes(connection), read_claims(connection)
-    claim = place(nodes, claims, offer.quantities, workspace_id)
+    claim = place(nodes, claims, offer.quantities, holder)
     if claim is None:
         raise SoldOut("No {offer} is free now. Choose another offer, or try again when one is stopped.", field="offer", offer=offer.name)
-    connection.execute(t.claims.insert().values(workspace_id=workspace_id, node=claim.node, vcpu=claim.vcpu, memory_mib=claim.memory_mib))
+    connection.execute(t.claims.insert().values(holder=holder, node=claim.node, vcpu=claim.vcpu, memory_mib=claim.memory_mib))
     if claim.gpu_devices:
-        rows = [{"node": claim.node, "device": d, "workspace_id": workspace_id} for d in claim.gpu_devices]
+        rows = [{"node": claim.node, "device": d, "holder": holder} for d in claim.gpu_devices]
         connection.execute(t.claimed_devices.insert(), rows)
 
 

@@ -226,10 +226,10 @@ def restore_workspace(storage: Storage, *, owner: str, name: str, actor: str, no
         return view_one(connection, t.workspaces.c.id == row.id, now)
 
 
-def free_compute(connection: Connection, workspace_id: str) -> None:
-    """Give back the stock that a workspace holds."""
-    connection.execute(t.claimed_devices.delete().where(t.claimed_devices.c.workspace_id == workspace_id))
-    connection.execute(t.claims.delete().where(t.claims.c.workspace_id == workspace_id))
+def free_compute(connection: Connection, holder: str) -> None:
+    """Give back the stock that a workspace or asset holds."""
+    connection.execute(t.claimed_devices.delete().where(t.claimed_devices.c.holder == holder))
+    connection.execute(t.claims.delete().where(t.claims.c.holder == holder))
 
 
 def record_activity(storage: Storage, *, owner: str, name: str, now: datetime) -> None:

@@ -199,8 +199,12 @@ def _create_tables() -> None:
         sa.ForeignKeyConstraint(["owner"], ["users.name"], name=op.f("fk_wallet_warnings_owner")),
         sa.PrimaryKeyConstraint("owner", "threshold_minutes", name=op.f("pk_wallet_warnings")),
     )
+    _create_assets()
     op.create_table(
         "workspaces",
+        "asset_terms",
+        "assets",
+        "notices",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("owner", sa.String(length=255), nullable=False),
         sa.Column("name", sa.String(length=30), nullable=False),
@@ -208,6 +212,7 @@ def _create_tables() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("state_since", sa.BigInteger(), nullable=False),
         sa.Column("offer_id", sa.String(length=64), nullable=False),
+        sa.Column("asset_id", sa.String(length=32), nullable=True),
         sa.Column("image_id", sa.String(length=64), nullable=False),
         sa.Column("data_disk_gib", sa.Integer(), nullable=False),
         sa.Column("disk_price_version_id", sa.String(length=32), nullable=True),
@@ -234,12 +239,14 @@ def _create_tables() -> None:
             "data_disk_gib >= 0 AND disk_price_micros_per_day >= 0 AND disk_charged_micros >= 0", name=op.f("ck_workspaces_disk")
         ),
         sa.ForeignKeyConstraint(["disk_price_version_id"], ["price_versions.id"], name=op.f("fk_workspaces_disk_price_version_id")),
+        sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name=op.f("fk_workspaces_asset_id")),
         sa.ForeignKeyConstraint(["image_id"], ["images.id"], name=op.f("fk_workspaces_image_id")),
         sa.ForeignKeyConstraint(["offer_id"], ["offers.id"], name=op.f("fk_workspaces_offer_id")),
         sa.ForeignKeyConstraint(["owner"], ["users.name"], name=op.f("fk_workspaces_owner")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
     )
     with op.batch_alter_table("workspaces", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_workspaces_asset_id"), ["asset_id"], unique=False)
         batch_op.create_index("ix_workspaces_state_auto_stop_at", ["state", "auto_stop_at"], unique=False)
         batch_op.create_index("ix_workspaces_state_idle_stop_at", ["state", "idle_stop_at"], unique=False)
         batch_op.create_index(
@@ -252,12 +259,11 @@ def _create_tables() -> None:
 
     op.create_table(
         "claims",
-        sa.Column("workspace_id", sa.String(length=32), nullable=False),
+        sa.Column("holder", sa.String(length=32), nullable=False),
         sa.Column("node", sa.String(length=255), nullable=False),
         sa.Column("vcpu", sa.Integer(), nullable=False),
         sa.Column("memory_mib", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], name=op.f("fk_claims_workspace_id")),
-        sa.PrimaryKeyConstraint("workspace_id", name=op.f("pk_claims")),
+        sa.PrimaryKeyConstraint("holder", name=op.f("pk_claims")),
     )
     op.create_table(
         "events",
@@ -350,12 +356,68 @@ def _create_tables() -> None:
         "claimed_devices",
         sa.Column("node", sa.String(length=255), nullable=False),
         sa.Column("device", sa.String(length=100), nullable=False),
-        sa.Column("workspace_id", sa.String(length=32), nullable=False),
-        sa.ForeignKeyConstraint(["workspace_id"], ["claims.workspace_id"], name=op.f("fk_claimed_devices_workspace_id")),
+        sa.Column("holder", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["holder"], ["claims.holder"], name=op.f("fk_claimed_devices_holder")),
         sa.PrimaryKeyConstraint("node", "device", name=op.f("pk_claimed_devices")),
     )
     with op.batch_alter_table("claimed_devices", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_claimed_devices_workspace_id"), ["workspace_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_claimed_devices_holder"), ["holder"], unique=False)
+
+
+def _create_assets() -> None:
+    op.create_table(
+        "assets",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("offer_id", sa.String(length=64), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("body_hash", sa.String(length=64), nullable=False),
+        sa.Column("auto_renew", sa.Boolean(), nullable=False),
+        sa.Column("bought_at", sa.BigInteger(), nullable=False),
+        sa.Column("months", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("reminded_days", sa.Integer(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("months > 0 AND expires_at > bought_at", name=op.f("ck_assets_term")),
+        sa.ForeignKeyConstraint(["owner"], ["users.name"], name=op.f("fk_assets_owner")),
+        sa.ForeignKeyConstraint(["offer_id"], ["offers.id"], name=op.f("fk_assets_offer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_assets")),
+        sa.UniqueConstraint("owner", "request_id", name=op.f("uq_assets_owner_request_id")),
+    )
+    op.create_index(op.f("ix_assets_owner"), "assets", ["owner"], unique=False)
+    op.create_index(op.f("ix_assets_expires_at"), "assets", ["expires_at"], unique=False)
+    op.create_table(
+        "asset_terms",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("asset_id", sa.String(length=32), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("months", sa.Integer(), nullable=False),
+        sa.Column("price_version_id", sa.String(length=32), nullable=False),
+        sa.Column("charged_micros", sa.BigInteger(), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("paid_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("months > 0 AND charged_micros >= 0 AND ends_at > starts_at", name=op.f("ck_asset_terms_term")),
+        sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name=op.f("fk_asset_terms_asset_id")),
+        sa.ForeignKeyConstraint(["price_version_id"], ["price_versions.id"], name=op.f("fk_asset_terms_price_version_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_asset_terms")),
+        sa.UniqueConstraint("asset_id", "request_id", name=op.f("uq_asset_terms_asset_id_request_id")),
+    )
+    op.create_table(
+        "notices",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("severity", sa.String(length=8), nullable=False),
+        sa.Column("msgid", sa.Text(), nullable=False),
+        sa.Column("params", sa.Text(), nullable=False),
+        sa.Column("dismissed_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["owner"], ["users.name"], name=op.f("fk_notices_owner")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_notices_owner"), "notices", ["owner"], unique=False)
 
 
 def downgrade() -> None:
@@ -367,6 +429,9 @@ def downgrade() -> None:
         "events",
         "claims",
         "workspaces",
+        "asset_terms",
+        "assets",
+        "notices",
         "wallet_warnings",
         "entries",
         "catalog_versions",
