@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ark_extensions.console import i18n
+from ark_extensions.console.pages.folding import FoldingEnvironment
 from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, ERROR_SENTENCES, KINDS, STATES
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.usecases.views import Sentence
@@ -42,14 +43,18 @@ def browser_words(language: str) -> dict[str, str]:
 @cache
 def environment(language: str, currency: str) -> Environment:
     """The templates in one language; currency and language are bound into the filters."""
-    env = Environment(
+    env = FoldingEnvironment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         auto_reload=False,
     )  # fmt: skip
     gettext = i18n.translator(language)
 
+    @cache
+    def escaped(msgid: str) -> Markup:
+        return escape(gettext(msgid))
+
     def translate(msgid: str, **params: Any) -> Markup:
-        return Markup(Markup.escape(gettext(msgid)).format(**params)) if params else Markup(Markup.escape(gettext(msgid)))
+        return i18n.fill_html(escaped(msgid), params) if params else escaped(msgid)
 
     def named(words: dict[str, str]) -> Any:
         table = {key: gettext(text) for key, text in words.items()}
