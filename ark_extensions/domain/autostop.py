@@ -21,6 +21,7 @@ class StopReason(StrEnum):
     IDLE = "idle"
     WALLET = "wallet"
     BUDGET = "budget"
+    TERM = "term"
     OPERATOR = "operator"
     SHUTDOWN = "shutdown"
     HUB = "hub"

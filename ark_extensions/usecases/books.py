@@ -49,8 +49,12 @@ def check_books(storage: Storage) -> list[Difference]:
             if run.charged_micros > cost or (run.closed_at is not None and run.charged_micros != cost):
                 shown = {"run": run.id, "charged": run.charged_micros, "cost": cost}
                 found.append(Difference("run_cost", f"run {run.id} cost {cost} and was charged {run.charged_micros}", (shown,)))
+        terms = {
+            f"term:{x.id}": x.charged_micros for x in connection.execute(select(t.asset_terms).where(t.asset_terms.c.charged_micros > 0))
+        }
         for disk in connection.execute(select(w.c.id, w.c.disk_charged_micros).where(w.c.disk_charged_micros > 0)):
             expected[f"disk:{disk.id}"] = disk.disk_charged_micros
+    expected |= terms
     for subject in sorted(expected.keys() | charged.keys()):
         if expected.get(subject, 0) != charged.get(subject, 0):
             shown = {"subject": subject, "journal": charged.get(subject, 0), "expected": expected.get(subject, 0)}

@@ -12,19 +12,19 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ark_extensions.domain.autostop import StopReason
-from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
+from ark_extensions.domain.errors import Conflict, NotFound
 from ark_extensions.domain.metering import cost_micros
-from ark_extensions.domain.offers import Offer, PriceVersion, price_at
+from ark_extensions.domain.offers import Offer, price_at
 from ark_extensions.domain.workspaces import LaunchSpec, Mount, State, require_startable
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_runs
+from ark_extensions.usecases.compute import by_the_hour, by_the_month, compute_of, devices_of, free_compute, held, hold, reserve
 from ark_extensions.usecases.events import PLATFORM, emit
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.market import offer_of, prices
-from ark_extensions.usecases.orders import require_first_hour, reserve
 from ark_extensions.usecases.views import Sentence, WorkspaceView
-from ark_extensions.usecases.workspaces import find, free_compute, set_state, view_one
+from ark_extensions.usecases.workspaces import find, set_state, view_one
 
 #: a beat for a workspace whose stop was recorded less than this ago is a late one, not a sign that it still runs
 REOPEN_AFTER = timedelta(seconds=15)
@@ -35,6 +35,7 @@ STOPPED_BECAUSE: dict[str, str] = {
     StopReason.IDLE: "Stopped after {minutes} minutes without work.",
     StopReason.WALLET: "Stopped: the wallet is empty. Recharge, then start it again; its files are kept.",
     StopReason.BUDGET: "Stopped: its budget is used up.",
+    StopReason.TERM: "Stopped: its monthly compute has expired. Its files are kept.",
     StopReason.OPERATOR: "Stopped by the operator {actor}.",
     StopReason.SHUTDOWN: "Stopped because the platform was shut down.",
     StopReason.HUB: "Stopped from JupyterHub's own pages or API.",
@@ -47,6 +48,7 @@ STOP_ORDERED: dict[str, str] = {
     StopReason.IDLE: "Stopping after {minutes} minutes without work.",
     StopReason.WALLET: "Stopping: the wallet is empty.",
     StopReason.BUDGET: "Stopping: its budget is used up.",
+    StopReason.TERM: "Stopping: its monthly compute has expired.",
     StopReason.OPERATOR: "Stopping, as the operator {actor} asked.",
     StopReason.SHUTDOWN: "Stopping: the platform is shut down.",
 }
@@ -59,14 +61,6 @@ def _say(row: Row[Any], message: Sentence, now: datetime) -> dict[str, Any]:
 
 def _by_id(connection: Connection, workspace_id: str) -> Row[Any] | None:
     return connection.execute(select(t.workspaces).where(t.workspaces.c.id == workspace_id)).first()
-
-
-def _offer_and_price(connection: Connection, offer_id: str, now: datetime) -> tuple[Offer, PriceVersion]:
-    row = connection.execute(select(t.offers).where(t.offers.c.id == offer_id)).one()
-    price = price_at(prices(connection, [f"offer:{offer_id}"]).get(f"offer:{offer_id}", ()), now)
-    if price is None or row.withdrawn_at is not None:
-        raise Conflict("{offer} is not offered any more. Start the workspace with another offer.", code="withdrawn", offer=row.name)
-    return offer_of(row), price
 
 
 def _open_run(connection: Connection, workspace_id: str) -> Row[Any] | None:
@@ -98,7 +92,7 @@ def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspac
             raise NotFound("This server is not one of your workspaces. Create a workspace in the marketplace.", code="unknown_workspace")
         if row.state == State.RELEASED:
             raise Conflict("The workspace was released. Restore it first, if its time has not passed.", code="workspace_released")
-        offer, price = _offer_and_price(connection, row.offer_id, now)
+        compute = compute_of(connection, row, now)
         if row.state in (State.RUNNING, State.STOPPING):
             # the Hub starts it anew, so what ran before is gone
             run = _open_run(connection, row.id)
@@ -107,24 +101,16 @@ def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspac
             set_state(connection, row, State.STOPPED, now)
             row = _by_id(connection, workspace_id)
             assert row is not None
-        require_first_hour(connection, owner, price.price_micros, now)
-        claim = _held(connection, row.id)
-        if claim is None:
-            reserve(connection, row.id, offer)
-            claim = _held(connection, row.id)
-            assert claim is not None
+        hold(connection, row.id, owner, compute, now)
+        claim = held(connection, compute.asset_id or row.id)
+        assert claim is not None
         launch_id = new_id()
         set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
-        devices = connection.execute(select(t.claimed_devices.c.device).where(t.claimed_devices.c.holder == row.id)).scalars()
-        spec = _spec(connection, row, offer, launch_id, tuple(sorted(devices)))
-        message = Sentence("Starting on {node}: {offer}.", {"node": claim.node, "offer": offer.name})
-        detail = {"launch_id": launch_id, "gpu_devices": list(spec.gpu_devices), "price_version": price.id}
+        spec = _spec(connection, row, compute.offer, launch_id, devices_of(connection, claim.holder))
+        message = Sentence("Starting on {node}: {offer}.", {"node": claim.node, "offer": compute.offer.name})
+        detail = {"launch_id": launch_id, "gpu_devices": list(spec.gpu_devices), "price_version": compute.price_version_id}
         emit(connection, **_say(row, message, now), kind="starting", actor=owner, detail=detail)
         return spec
-
-
-def _held(connection: Connection, workspace_id: str) -> Row[Any] | None:
-    return connection.execute(select(t.claims).where(t.claims.c.holder == workspace_id)).first()
 
 
 def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, devices: tuple[str, ...]) -> LaunchSpec:
@@ -166,7 +152,7 @@ def record_ready(storage: Storage, *, workspace_id: str, launch_id: str, now: da
 def _begin_run(connection: Connection, row: Row[Any], now: datetime) -> None:
     """Open the run of the current launch at the price now, and set the deadlines that count from readiness."""
     if _open_run(connection, row.id) is None:
-        _, price = _price_even_withdrawn(connection, row.offer_id, now)
+        price = _running_price(connection, row, now)
         connection.execute(
             t.runs.insert().values(
                 id=new_id(),
@@ -174,8 +160,8 @@ def _begin_run(connection: Connection, row: Row[Any], now: datetime) -> None:
                 owner=row.owner,
                 launch_id=row.launch_id,
                 offer_id=row.offer_id,
-                price_version_id=price.id,
-                price_micros_per_hour=price.price_micros,
+                price_version_id=price[0],
+                price_micros_per_hour=price[1],
                 opened_at=now,
                 seen_at=now,
             )
@@ -189,11 +175,15 @@ def _begin_run(connection: Connection, row: Row[Any], now: datetime) -> None:
     set_state(connection, row, State.RUNNING, now, auto_stop_at=auto_stop_at, idle_stop_at=idle_stop_at, warned=[])
 
 
-def _price_even_withdrawn(connection: Connection, offer_id: str, now: datetime) -> tuple[str, PriceVersion]:
-    price = price_at(prices(connection, [f"offer:{offer_id}"]).get(f"offer:{offer_id}", ()), now)
+def _running_price(connection: Connection, row: Row[Any], now: datetime) -> tuple[str, int]:
+    """(price version, micros per hour) for a run that begins now, also of an offer withdrawn since the launch."""
+    if row.asset_id is not None:
+        terms = select(t.asset_terms.c.price_version_id).where(t.asset_terms.c.asset_id == row.asset_id)
+        return connection.execute(terms.order_by(t.asset_terms.c.starts_at)).scalars().first() or "", 0
+    price = price_at(prices(connection, [f"offer:{row.offer_id}"]).get(f"offer:{row.offer_id}", ()), now)
     if price is None:
         raise Conflict("This offer has no price.", code="no_price")
-    return offer_id, price
+    return price.id, price.price_micros
 
 
 def record_alive(storage: Storage, *, alive: Mapping[str, str], now: datetime) -> None:
@@ -208,7 +198,7 @@ def record_alive(storage: Storage, *, alive: Mapping[str, str], now: datetime) -
         silent = select(w).where(w.c.id.in_(list(alive)), w.c.state.not_in([State.RUNNING, State.STOPPING, State.RELEASED]))
         for row in connection.execute(silent.where(w.c.state_since < now - REOPEN_AFTER)).all():
             if row.launch_id == alive[row.id]:
-                if _held(connection, row.id) is None:
+                if held(connection, row.asset_id or row.id) is None:
                     _reclaim(connection, row)
                 _begin_run(connection, row, now)
                 message = Sentence("The platform found it running and counts it from now on.")
@@ -296,20 +286,23 @@ def record_note(
             emit(connection, **_say(row, message, now), kind=kind, severity=severity, actor=actor, detail=detail)
 
 
-def request_start(storage: Storage, *, owner: str, name: str, offer: str | None = None, actor: str, now: datetime) -> WorkspaceView:
-    """Accept a start: checks and takes the stock now, so that the answer is honest; the gate checks again."""
+def request_start(
+    storage: Storage, *, owner: str, name: str, offer: str | None = None, asset: str | None = None, actor: str, now: datetime
+) -> WorkspaceView:
+    """Accept a start, on other compute if one is named: checks and takes the stock now; the gate checks again."""
     with storage.write() as connection:
         row = find(connection, owner, name)
         require_startable(State(row.state))
-        if offer is not None and offer != row.offer_id:
-            if connection.execute(select(t.offers.c.id).where(t.offers.c.id == offer)).first() is None:
-                raise InvalidField("This compute is not offered any more. Choose another in the marketplace.", field="offer")
-            connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(offer_id=offer))
-        chosen, price = _offer_and_price(connection, offer or row.offer_id, now)
-        require_first_hour(connection, owner, price.price_micros, now)
+        if asset is not None:
+            compute = by_the_month(connection, owner, asset, now)
+        elif offer is not None:
+            compute = by_the_hour(connection, offer, now)
+        else:
+            compute = compute_of(connection, row, now)
+        chosen = {"offer_id": compute.offer.id, "asset_id": compute.asset_id}
         free_compute(connection, row.id)
-        reserve(connection, row.id, chosen)
-        set_state(connection, row, State.STARTING, now, launch_id=None, stop_reason=None, stop_actor=None)
+        hold(connection, row.id, owner, compute, now)
+        set_state(connection, row, State.STARTING, now, launch_id=None, stop_reason=None, stop_actor=None, **chosen)
         emit(connection, **_say(row, Sentence("Start asked for by {actor}.", {"actor": actor}), now), kind="start_requested", actor=actor)
         return view_one(connection, t.workspaces.c.id == row.id, now)
 

@@ -11,16 +11,17 @@ from sqlalchemy import Connection, Row, func, select
 
 from ark_extensions.domain.autostop import check_idle_minutes, resolve_auto_stop
 from ark_extensions.domain.catalog import DATASET, MODEL, parse_item_ref
-from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidField, SoldOut
+from ark_extensions.domain.errors import Conflict, InvalidField
 from ark_extensions.domain.metering import runway
 from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR
-from ark_extensions.domain.offers import Offer, Plan, PriceVersion, place, price_at
+from ark_extensions.domain.offers import PriceVersion, price_at
 from ark_extensions.domain.workspaces import State, check_display_name, check_name
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
+from ark_extensions.usecases.compute import Compute, by_the_hour, by_the_month, hold
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.identifiers import new_id
-from ark_extensions.usecases.market import offer_of, prices, read_claims, read_nodes
+from ark_extensions.usecases.market import prices
 from ark_extensions.usecases.purse import read_purse
 from ark_extensions.usecases.views import Quote, Sentence, WorkspaceOrder, WorkspaceView
 from ark_extensions.usecases.workspaces import view_one
@@ -32,8 +33,7 @@ MAX_MOUNTS = 50
 class _Resolved:
     """An order whose every id was found on sale."""
 
-    offer: Offer
-    price: PriceVersion
+    compute: Compute
     image: Row[tuple[object, ...]]
     disk_price: PriceVersion | None
     mounts: tuple[tuple[str, str, int], ...]
@@ -63,14 +63,13 @@ def _resolve_mounts(connection: Connection, kind: str, refs: tuple[str, ...], fi
     return [(kind, name, version) for name, version in found.items()]
 
 
-def _resolve(connection: Connection, order: WorkspaceOrder, now: datetime) -> _Resolved:
-    offer_row = connection.execute(select(t.offers).where(t.offers.c.id == order.offer, t.offers.c.withdrawn_at.is_(None))).first()
-    price = price_at(prices(connection, [f"offer:{order.offer}"]).get(f"offer:{order.offer}", ()), now)
-    if offer_row is None or price is None:
-        raise InvalidField("This compute is not offered any more. Choose another in the marketplace.", field="offer")
-    offer = offer_of(offer_row)
-    if offer.plan is not Plan.PAYG:
-        raise InvalidField("This is a monthly offer: buy it first, then create a workspace on it.", field="offer")
+def _resolve(connection: Connection, user: str, order: WorkspaceOrder, now: datetime) -> _Resolved:
+    if (order.offer is None) == (order.asset is None):
+        raise InvalidField("Choose compute: an offer, or monthly compute that you have.", field="offer")
+    if order.asset is not None:
+        compute = by_the_month(connection, user, order.asset, now)
+    else:
+        compute = by_the_hour(connection, order.offer or "", now)
     image = connection.execute(select(t.images).where(t.images.c.id == order.image, t.images.c.withdrawn_at.is_(None))).first()
     if image is None:
         raise InvalidField("This image is not offered any more. Choose another.", field="image")
@@ -83,15 +82,15 @@ def _resolve(connection: Connection, order: WorkspaceOrder, now: datetime) -> _R
     mounts = _resolve_mounts(connection, DATASET, order.datasets, "datasets") + _resolve_mounts(connection, MODEL, order.models, "models")
     auto_stop_at = resolve_auto_stop(after_minutes=order.auto_stop_after_minutes, at=order.auto_stop_at, now=now)
     check_idle_minutes(order.idle_stop_minutes)
-    return _Resolved(offer, price, image, disk_price, tuple(mounts), auto_stop_at)
+    return _Resolved(compute, image, disk_price, tuple(mounts), auto_stop_at)
 
 
 def quote(storage: Storage, *, user: str, order: WorkspaceOrder, now: datetime) -> Quote:
     """What this workspace will cost; raises InvalidField at the field that cannot be. Nothing is reserved."""
     with storage.read() as connection:
-        resolved = _resolve(connection, order, now)
+        resolved = _resolve(connection, user, order, now)
         purse = read_purse(connection, user, now)
-    per_hour = resolved.price.price_micros
+    per_hour = resolved.compute.price_micros_per_hour
     per_day = resolved.disk_price.price_micros if resolved.disk_price else 0
     burn = purse.burn_micros_per_hour + per_hour + per_day * SECONDS_PER_HOUR // SECONDS_PER_DAY
     return Quote(0, per_hour, per_day, per_hour, purse.available_micros, runway(purse.available_micros, burn))
@@ -112,29 +111,6 @@ def _free_name(connection: Connection, owner: str, wanted: str | None) -> str:
     return next(name for n in range(1, len(taken) + 2) if (name := f"ws{n}") not in taken)
 
 
-def reserve(connection: Connection, holder: str, offer: Offer) -> None:
-    """Take the offer's quantities from a node for this workspace or asset; raises SoldOut with what else is free."""
-    nodes, claims = read_nodes(connection), read_claims(connection)
-    claim = place(nodes, claims, offer.quantities, holder)
-    if claim is None:
-        raise SoldOut("No {offer} is free now. Choose another offer, or try again when one is stopped.", field="offer", offer=offer.name)
-    connection.execute(t.claims.insert().values(holder=holder, node=claim.node, vcpu=claim.vcpu, memory_mib=claim.memory_mib))
-    if claim.gpu_devices:
-        rows = [{"node": claim.node, "device": d, "holder": holder} for d in claim.gpu_devices]
-        connection.execute(t.claimed_devices.insert(), rows)
-
-
-def require_first_hour(connection: Connection, owner: str, price_micros_per_hour: int, now: datetime) -> None:
-    """Raises InsufficientBalance when the wallet does not hold the price of one hour."""
-    purse = read_purse(connection, owner, now)
-    if purse.available_micros < price_micros_per_hour:
-        raise InsufficientBalance(
-            "Your wallet holds {available_micros}; the first hour costs {price_micros}. Recharge it under Billing, then try again.",
-            available_micros=purse.available_micros,
-            price_micros=price_micros_per_hour,
-        )
-
-
 def place_order(storage: Storage, *, user: str, order: WorkspaceOrder, now: datetime, max_workspaces: int = 20) -> WorkspaceView:
     """One accepted purchase: the order, the workspace (state creating) and its stock, in one transaction.
 
@@ -146,14 +122,13 @@ def place_order(storage: Storage, *, user: str, order: WorkspaceOrder, now: date
             if known.body_hash != _body_hash(order):
                 raise Conflict("This request was already used for another order. Reload the page and try again.", code="request_id_reused")
             return view_one(connection, t.workspaces.c.id == known.workspace_id, now)
-        resolved = _resolve(connection, order, now)
+        resolved = _resolve(connection, user, order, now)
         live = select(func.count()).where(t.workspaces.c.owner == user, t.workspaces.c.state != State.RELEASED)
         if connection.execute(live).scalar_one() >= max_workspaces:
             raise Conflict(
                 "You have {max} workspaces, the most allowed. Release one you no longer need.", code="too_many", max=max_workspaces
             )
         name = _free_name(connection, user, order.name)
-        require_first_hour(connection, user, resolved.price.price_micros, now)
         workspace_id = _record(connection, user, name, order, resolved, now)
         return view_one(connection, t.workspaces.c.id == workspace_id, now)
 
@@ -168,7 +143,8 @@ def _record(connection: Connection, user: str, name: str, order: WorkspaceOrder,
             display_name=check_display_name(order.display_name) if order.display_name else name,
             state=State.CREATING,
             state_since=now,
-            offer_id=resolved.offer.id,
+            offer_id=resolved.compute.offer.id,
+            asset_id=resolved.compute.asset_id,
             image_id=order.image,
             data_disk_gib=order.data_disk_gib,
             disk_price_version_id=resolved.disk_price.id if resolved.disk_price else None,
@@ -184,17 +160,17 @@ def _record(connection: Connection, user: str, name: str, order: WorkspaceOrder,
     if resolved.mounts:
         rows = [{"workspace_id": workspace_id, "kind": k, "name": n, "version": v} for k, n, v in resolved.mounts]
         connection.execute(t.workspace_mounts.insert(), rows)
-    reserve(connection, workspace_id, resolved.offer)
+    hold(connection, workspace_id, user, resolved.compute, now)
     connection.execute(
         t.orders.insert().values(
             owner=user,
             request_id=order.request_id,
             body_hash=_body_hash(order),
             workspace_id=workspace_id,
-            price_version_id=resolved.price.id,
+            price_version_id=resolved.compute.price_version_id,
             created_at=now,
         )
     )
-    message = Sentence("Ordered: {offer}, image {image}.", {"offer": resolved.offer.name, "image": resolved.image.name})
+    message = Sentence("Ordered: {offer}, image {image}.", {"offer": resolved.compute.offer.name, "image": resolved.image.name})
     emit(connection, workspace_id=workspace_id, owner=user, at=now, kind="ordered", message=message, actor=user)
     return workspace_id

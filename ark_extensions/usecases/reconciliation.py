@@ -14,10 +14,11 @@ from sqlalchemy import and_, or_, select, update
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
+from ark_extensions.usecases.compute import free_compute
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.launches import lose
 from ark_extensions.usecases.views import Sentence
-from ark_extensions.usecases.workspaces import free_compute, set_state
+from ark_extensions.usecases.workspaces import set_state
 
 #: a running workspace not seen for this long is in doubt (the Hub's spawners report every few seconds)
 UNSEEN_AFTER = timedelta(seconds=20)

@@ -63,11 +63,12 @@ class ItemView:
 
 @dataclass(frozen=True)
 class WorkspaceOrder:
-    """What a person asks for. Ids only. ``datasets``/``models``: ``name`` or ``name@version``."""
+    """What a person asks for. Ids only; compute is an offer or an asset. ``datasets``/``models``: ``name`` or ``name@version``."""
 
     request_id: str
-    offer: str
+    offer: str | None
     image: str
+    asset: str | None = None
     name: str | None = None
     display_name: str | None = None
     data_disk_gib: int = 0
@@ -115,6 +116,7 @@ class WorkspaceView:
     restorable_until: datetime | None
     why: tuple[Sentence, ...]
     event_cursor: int
+    asset_id: str | None = None
 
 
 @dataclass(frozen=True)

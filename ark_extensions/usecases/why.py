@@ -17,6 +17,7 @@ STARTING = Sentence("It is starting. It costs nothing until it is ready.")
 STOPPING = Sentence("It is stopping.")
 FAILED = Sentence("It did not start. Nothing was charged for the attempt. Its events say why.")
 STOPPED = Sentence("It is stopped: no compute is charged. Everything in /home/user is kept.")
+ON_ASSET = Sentence("It runs on your monthly compute and costs nothing by the hour.")
 NO_DEADLINE = Sentence("No auto-stop is set: it runs until you stop it or the wallet is empty.")
 
 
@@ -45,9 +46,13 @@ def why(row: Row[Any], cost_micros: int, purse: Purse, now: datetime) -> tuple[S
     state = State(row.state)
     if state is State.RUNNING and row.opened_at is not None:
         running = Sentence("It has run since {started_at}.", {"started_at": row.opened_at.isoformat()})
-        cost = Sentence(
-            "It costs {price_micros} an hour; {cost_micros} so far in this run.",
-            {"price_micros": row.run_price, "cost_micros": cost_micros},
+        cost = (
+            ON_ASSET
+            if row.asset_id is not None
+            else Sentence(
+                "It costs {price_micros} an hour; {cost_micros} so far in this run.",
+                {"price_micros": row.run_price, "cost_micros": cost_micros},
+            )
         )
         sentences = [running, _when_it_stops(row), cost]
         if (left := purse.runway) is not None:

@@ -16,6 +16,7 @@ from ark_extensions.domain.workspaces import State, check_display_name, move
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_disk
+from ark_extensions.usecases.compute import free_compute
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.market import offer_of, prices
 from ark_extensions.usecases.purse import Purse, read_purses
@@ -94,7 +95,7 @@ def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, cur
         display_name=row.display_name,
         state=State(row.state),
         offer=type(offer)(row.offer_id, row.offer_name, offer.plan, offer.quantities, offer.gpu_memory_gib, offer.withdrawn_at),
-        price_micros_per_hour=row.run_price if row.run_price is not None else (price.price_micros if price else 0),
+        price_micros_per_hour=row.run_price if row.run_price is not None else (price.price_micros if price and row.asset_id is None else 0),
         image_id=row.image_id,
         image_name=row.image_name,
         data_disk_gib=row.data_disk_gib,
@@ -110,6 +111,7 @@ def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, cur
         restorable_until=row.restorable_until,
         why=why(row, run_cost, purse, now),
         event_cursor=cursors.get(row.id, 0),
+        asset_id=row.asset_id,
     )
 
 
@@ -224,12 +226,6 @@ def restore_workspace(storage: Storage, *, owner: str, name: str, actor: str, no
         message = Sentence("Restored. Its files are as they were.")
         emit(connection, workspace_id=row.id, owner=owner, at=now, kind="restored", message=message, actor=actor)
         return view_one(connection, t.workspaces.c.id == row.id, now)
-
-
-def free_compute(connection: Connection, holder: str) -> None:
-    """Give back the stock that a workspace or asset holds."""
-    connection.execute(t.claimed_devices.delete().where(t.claimed_devices.c.holder == holder))
-    connection.execute(t.claims.delete().where(t.claims.c.holder == holder))
 
 
 def record_activity(storage: Storage, *, owner: str, name: str, now: datetime) -> None:
