@@ -60,8 +60,8 @@ def arguments(spec: LaunchSpec, paths: HostPaths, *, user_namespace: int | None)
         *_devices(spec),
         *_writable(paths),
         *_home_mounts(paths),
-        *("--remount-ro", "/dev", "--remount-ro", "/"),
-        *("--chdir", str(fs.HOME)),
+        *("--remount-ro", "/dev", "--remount-ro", "/run", "--remount-ro", "/"),
+        *(("--chdir", str(fs.HOME)) if user_namespace is None else ()),
     ]
 
 
@@ -72,7 +72,9 @@ def command(program: list[str], *, args_fd: int, user_namespace: int | None) -> 
 
 
 def _enter(user_namespace: int) -> list[str]:
-    return ["/usr/bin/nsenter", f"--user=/proc/self/fd/{user_namespace}", f"--setuid={fs.UID}", f"--setgid={fs.GID}", "--"]
+    """Become the workspace's user, and only then go home: the home is closed to everybody else."""
+    user = ["/usr/bin/nsenter", f"--user=/proc/self/fd/{user_namespace}", f"--setuid={fs.UID}", f"--setgid={fs.GID}", "--"]
+    return [*user, "/usr/bin/env", f"--chdir={fs.HOME}"]
 
 
 def _namespaces(spec: LaunchSpec, user_namespace: int | None) -> list[str]:
@@ -86,7 +88,7 @@ def _system(paths: HostPaths) -> list[str]:
     line = ["--ro-bind", "/usr", "/usr"]
     for name, target in paths.root_links:
         line += ["--symlink", target, f"/{name}"] if target else ["--ro-bind", f"/{name}", f"/{name}"]
-    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run"]
+    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", *_parents(paths)]
     for name in ETC:
         line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in RUN_ETC:
@@ -102,6 +104,14 @@ def _system(paths: HostPaths) -> list[str]:
         if source is not None:
             line += ["--ro-bind", str(source), str(place)]
     return line
+
+
+def _parents(paths: HostPaths) -> list[str]:
+    """The directories above every mount, open to all: bubblewrap would make some with the closed mode of what it mounts."""
+    mounts = [PurePosixPath("/etc", name) for name in (*ETC, *RUN_ETC)]
+    mounts += [fs.HOME, fs.NETDISK, fs.VAR_TMP, fs.RUNTIME, fs.PLATFORM, *map(PurePosixPath, paths.read_only)]
+    above = {parent for mount in mounts for parent in mount.parents if len(parent.parts) > 1}
+    return [word for parent in sorted(above) for word in ("--perms", "0755", "--dir", str(parent))]
 
 
 def _devices(spec: LaunchSpec) -> list[str]:
