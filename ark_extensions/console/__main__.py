@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from ark_extensions.console.app import serve
 from ark_extensions.loop import log_to_stderr
@@ -10,4 +11,7 @@ from ark_extensions.settings import Settings
 
 if __name__ == "__main__":
     log_to_stderr()
+    # JupyterHub's client tells of each cookie and each skipped check; handlers log what matters themselves
+    logging.getLogger("tornado.application").setLevel(logging.ERROR)
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)
     asyncio.run(serve(Settings()))

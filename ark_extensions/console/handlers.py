@@ -144,7 +144,8 @@ class ConsoleHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
             raise errors.Forbidden("This page is for your own sign-in, not for a workspace's token.", code="token_of_workspace")
 
     def _send_to_sign_in(self) -> None:
-        if self.request.method not in ("GET", "HEAD") or self.request.headers.get("HX-Request"):
+        headers = self.request.headers
+        if self.request.method not in ("GET", "HEAD") or headers.get("HX-Request") or headers.get("Authorization"):
             raise Unauthenticated("Your session has ended. Sign in again, then repeat what you did.")
         self.redirect(self.get_login_url())
 

@@ -65,11 +65,10 @@ def choose_language(wanted: str | None, accept_language: str, default: str) -> s
 
 
 def money(micros: int, currency: str, places: int | None = None) -> str:
-    """``3200000`` → ``¥3.20``: exact, or cut to ``places`` decimals (towards zero: a balance is never shown as more)."""
-    if places is not None:
-        unit = MICROS // 10**places
-        micros = (abs(micros) // unit * unit) * (-1 if micros < 0 else 1)
-    text = format_amount(abs(micros), 2)
+    """``3200000`` → ``¥3.20``: exact with two to six decimals, or cut to just ``places`` (towards zero: a balance is never
+    shown as more)."""
+    unit = MICROS // 10**places if places is not None else 1
+    text = format_amount(abs(micros) // unit * unit, 2 if places is None else places)
     return f"{'−' if micros < 0 else ''}{_SYMBOLS.get(currency, currency + ' ')}{text}"
 
 

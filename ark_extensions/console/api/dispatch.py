@@ -13,6 +13,7 @@ from typing import Any
 from ark_extensions.console.api.openapi import document
 from ark_extensions.console.api.problems import read_json, validated
 from ark_extensions.console.api.routes import Call, Route
+from ark_extensions.console.api.shapes import money
 from ark_extensions.console.api.table import PREFIX, ROUTES, TABLE
 from ark_extensions.console.auth import Principal
 from ark_extensions.console.handlers import ConsoleHandler, MethodNotAllowed, http_problem
@@ -45,12 +46,23 @@ class ApiBase(ConsoleHandler):
             self.set_header("Allow", ", ".join(self.methods))
         if status == 401:
             self.set_header("WWW-Authenticate", 'token realm="ark"')
-        detail = {key: value for key, value in problem.params.items() if isinstance(value, (str, int, float, bool))}
+        detail = self._detail(problem)
         if status >= 500 and hasattr(self, "reference"):
             detail["reference"] = self.reference
         body = {"code": problem.code, "message": self.say_error(problem), "field": problem.field, "detail": detail}
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish({"error": body})
+
+
+    def _detail(self, problem: ArkError) -> dict[str, Any]:
+        """The values in the sentence, for programs; money in the API's form."""
+        found: dict[str, Any] = {}
+        for key, value in problem.params.items():
+            if key.endswith("_micros") and isinstance(value, int):
+                found[key.removesuffix("_micros")] = money(value, self.ark.settings.currency).model_dump()
+            elif isinstance(value, (str, int, float, bool)):
+                found[key] = value
+        return found
 
 
 class ApiHandler(ApiBase):

@@ -76,7 +76,7 @@ Name = Annotated[
     StrictStr, Field(max_length=TEXT_MAX), AfterValidator(_rule(check_name)), _documented(maxLength=NAME_MAX, pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 ]
 DisplayName = Annotated[StrictStr, Field(max_length=TEXT_MAX), AfterValidator(_rule(check_display_name)), _documented(maxLength=DISPLAY_NAME_MAX)]
-DiskGib = Annotated[StrictInt, BeforeValidator(_optional_disk), Field(ge=0, le=DISK_GIB_MAX, description="0: no data disk")]
+DiskGib = Annotated[StrictInt, Field(ge=0, le=DISK_GIB_MAX, description="0: no data disk"), BeforeValidator(_optional_disk)]
 IdleMinutes = Annotated[StrictInt, AfterValidator(_rule(check_idle_minutes)), _documented(minimum=MIN_IDLE_MINUTES, maximum=MAX_IDLE_MINUTES)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(lambda at: at.astimezone(UTC))]
 Line = Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_rule(_printable))]
