@@ -98,16 +98,16 @@ def workspace_processes(processes: Iterable[Process], server: int, *, alone: boo
 
 
 def is_overhead(process: Process) -> bool:
-    """The server itself and code-server's own Node processes: what they use is the price of an open tab, not work."""
+    """The server itself and code-server's own processes: what they use is the price of an open tab, not work."""
     if process.pid == os.getpid():
         return True
-    node = os.environ.get("ARK_NODE")
-    if not node:
-        return False
     try:
-        return Path(os.readlink(f"/proc/{process.pid}/exe")) == (Path(node) / "bin/node").resolve()
+        program = Path(os.readlink(f"/proc/{process.pid}/exe"))
     except OSError:
         return False
+    node, editor = os.environ.get("ARK_NODE"), os.environ.get("ARK_CODE_SERVER")
+    of_node = node is not None and program == (Path(node) / "bin/node").resolve()
+    return of_node or (editor is not None and program.is_relative_to(Path(editor).resolve()))
 
 
 def cpu_of(processes: Iterable[Process], overhead: Any) -> float:

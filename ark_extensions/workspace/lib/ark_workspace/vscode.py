@@ -19,6 +19,9 @@ SETTINGS = {
     "extensions.autoCheckUpdates": False,
     "update.mode": "none",
     "git.openRepositoryInParentFolders": "never",
+    # the assistants need an account elsewhere; until a user wants one, they only stand in the way and use memory
+    "chat.disableAIFeatures": True,
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
 }
 FLAGS = (
     "--auth=none",
@@ -49,6 +52,8 @@ def server() -> dict[str, Any]:
         raise RuntimeError("code-server is not installed")
     return {
         "command": command,
+        # else VS Code asks a login shell for its environment, and /etc/profile forgets the workspace's PATH
+        "environment": {"VSCODE_CLI": "1"},
         "unix_socket": True,  # in a new directory that is ours alone
         "timeout": 90,
         "new_browser_tab": True,

@@ -12,7 +12,7 @@
 
   const EN = {
     stopsIn: 'stops in {time}',
-    idleIn: 'idle: stops in {time}',
+    idleIn: 'stops in {time} if idle',
     noStop: 'no auto-stop',
     stopping: 'stopping…',
     unreachable: 'Ark: no answer',
@@ -42,7 +42,7 @@
   };
   const ZH = {
     stopsIn: '{time}后停止',
-    idleIn: '空闲：{time}后停止',
+    idleIn: '若空闲，{time}后停止',
     noStop: '不自动停止',
     stopping: '正在停止…',
     unreachable: 'Ark：无响应',
@@ -202,25 +202,30 @@
 
     const status = new Status(app.serviceManager.serverSettings, services, coreutils, zh ? 'zh' : 'en', () => show());
     const warned = new Set();
+    let toast = null; // the warning on screen, and the stop moment that it speaks of
 
     function show() {
       const record = status.record;
       const left = status.left();
+      if (toast && (!left || left.at > toast.at)) {
+        apputils.Notification.dismiss(toast.id);
+        toast = null;
+      }
       widget.setHidden(!record && status.problem === null);
       if (!record) {
         button.textContent = words.unreachable;
         button.title = status.problem || words.unreachableWhy;
         return;
       }
-      const parts = [money(record.cost.this_run)];
+      const parts = record.cost && record.cost.this_run ? [money(record.cost.this_run)] : [];
       if (record.state === 'stopping') {
         parts.push(words.stopping);
       } else if (left) {
-        parts.push(fill(left.idle && left.ms > 60 * 60000 ? '' : left.idle ? words.idleIn : words.stopsIn, { time: span(left.ms, words) }));
+        parts.push(fill(left.idle ? words.idleIn : words.stopsIn, { time: span(left.ms, words) }));
       } else {
         parts.push(words.noStop);
       }
-      const text = parts.filter(Boolean).join(' · ');
+      const text = parts.join(' · ');
       if (button.textContent !== text) {
         button.textContent = text;
       }
@@ -244,7 +249,7 @@
       const action = left.idle
         ? { label: words.hereShort, callback: () => run(status.call('here', {})) }
         : { label: words.extend, callback: () => run(status.extend(1), 'extended') };
-      apputils.Notification.warning(text, { autoClose: false, actions: [action] });
+      toast = { at: left.at, id: apputils.Notification.warning(text, { autoClose: false, actions: [action] }) };
     }
 
     async function run(call, done) {
