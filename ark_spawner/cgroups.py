@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ark_extensions.domain.offers import Quantities
 from ark_extensions.usecases.views import Sentence
@@ -30,6 +32,14 @@ class Group:
 
     directories: dict[str, Path]
     version: int
+
+    def as_state(self) -> dict[str, Any]:
+        """What a restarted Hub needs to find it again: it may itself run in another group by then."""
+        return {"version": self.version, "directories": {name: str(path) for name, path in self.directories.items()}}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Group:
+        return cls({name: Path(path) for name, path in state["directories"].items()}, int(state["version"]))
 
     @property
     def joins(self) -> list[Path]:
@@ -73,6 +83,8 @@ class Group:
                         return False
                     self.kill()
                     time.sleep(0.02)
+            if self.version == 1:
+                _remove_if_empty(directory.parent)
         return True
 
 
@@ -110,7 +122,7 @@ class ControlGroups:
         group.kill()
         group.remove()
         for directory in dict.fromkeys(group.directories.values()):
-            directory.mkdir(exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
         for controller, directory in group.directories.items():
             for file, value in limits(quantities, version=self.version)[controller]:
                 if (directory / file).exists() or self._root != ROOT:
@@ -179,6 +191,13 @@ def _made(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    try:
+        directory.rmdir()
+    except OSError:
+        return
 
 
 def _read(path: Path) -> str:

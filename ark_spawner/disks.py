@@ -76,6 +76,24 @@ def _own(directory_fd: int, uid: int) -> None:
         os.fchown(directory_fd, uid, uid)
 
 
+def open_to_all(path: Path) -> None:
+    """Let a workspace, which is no one on the host, read a tree that is bound into it read-only. The directories above
+    it stay as closed as they are. Its top changes last; a tree whose top is right already is left alone."""
+    top_fd = os.open(path, _DIRECTORY)
+    try:
+        if os.geteuid() != 0 or os.fstat(top_fd).st_mode & 0o005 == 0o005:
+            return
+        for _, directories, files, directory_fd in os.fwalk(".", dir_fd=top_fd, follow_symlinks=False):
+            for name in (*directories, *files):
+                mode = os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+                    more = 0o005 if stat.S_ISDIR(mode) or mode & 0o100 else 0o004
+                    os.chmod(name, stat.S_IMODE(mode) | more, dir_fd=directory_fd)
+        os.fchmod(top_fd, stat.S_IMODE(os.fstat(top_fd).st_mode) | 0o005)
+    finally:
+        os.close(top_fd)
+
+
 def prepare_run(run: Path, *, workspace_name: str, uid: int) -> None:
     """The run's own directory: the system disk's writable places, and the few files of /etc that are the workspace's."""
     for name, mode in (("tmp", 0o1777), ("var-tmp", 0o1777), ("runtime", 0o700)):

@@ -28,7 +28,8 @@ RUNTIME = PurePosixPath(f"/run/user/{UID}")
 
 #: what the platform brings into a workspace, read-only
 PLATFORM = PurePosixPath("/opt/ark/workspace")
-CODE_SERVER = PurePosixPath("/opt/ark/code-server")
+NODE_MODULES = PurePosixPath("/opt/ark/node_modules")
+CODE_SERVER = NODE_MODULES / "code-server"
 NODE = PurePosixPath("/opt/ark/node")
 
 

@@ -102,7 +102,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         self._oom_kills = 0
         try:
             self.step(20, "Preparing disks, datasets and models")
-            how = {"port": random_port(), "groups": self._groups, "in_sandbox": self.sandbox}
+            how = {"port": random_port(), "in_sandbox": self.sandbox}
             run = self._run = await self._in_thread(partial(LocalRun.prepared, self._volumes, spec, **how))
             for name, moved in run.moved:
                 await self.note("moved", "warning", Sentence(MOVED.msgid, {"name": name, "moved": moved}))
@@ -133,7 +133,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
 
     async def end_process(self) -> None:
         if self._run is not None:
-            await self._in_thread(partial(self._run.end, self._groups))
+            await self._in_thread(self._run.end)
 
     async def clean_up(self) -> dict[str, Any]:
         workspace_id, run = self._workspace_id, self._run
@@ -142,11 +142,12 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         run = run or await self._in_thread(partial(LocalRun.found, self._volumes, workspace_id))
         detail: dict[str, Any] = {}
         if run is not None:
-            await self._in_thread(partial(run.end_at_once, self._groups))
+            await self._in_thread(run.end_at_once)
             detail = {"log": run.log_tail()}
-        if self._groups.group(workspace_id).oom_kills() > self._oom_kills:
-            detail["cause"] = self._memory_sentence()
-        await self._in_thread(partial(local_run.remove, self._volumes, self._groups, workspace_id))
+            if run.oom_kills() > self._oom_kills:
+                detail["cause"] = self._memory_sentence()
+            await self._in_thread(run.remove_group)
+        await self._in_thread(partial(self._volumes.remove_run_dir, workspace_id))
         return detail
 
     # parts of a launch
@@ -228,9 +229,9 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
             await self.note("limits", "warning", missing)
 
     async def _tell_memory(self) -> None:
-        if self._workspace_id is None:
+        if self._run is None:
             return
-        kills = self._groups.group(self._workspace_id).oom_kills()
+        kills = self._run.oom_kills()
         if kills > self._oom_kills:
             self._oom_kills = kills
             await self.note("memory", "warning", self._memory_sentence(), {"oom_kills": kills})

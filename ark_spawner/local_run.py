@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from ark_extensions.domain.workspaces import LaunchSpec, Mount
 from ark_spawner import disks, identity, sandbox
 from ark_spawner import filesystem as fs
-from ark_spawner.cgroups import ControlGroups
+from ark_spawner.cgroups import ControlGroups, Group
 from ark_spawner.environment import Places
 from ark_spawner.failures import StartFailure
 from ark_spawner.processes import (
@@ -39,7 +38,7 @@ from ark_spawner.processes import (
 if TYPE_CHECKING:
     from ark_spawner.local import Volumes
 
-LAUNCH, PROCESS, INNER, LOG = "launch.json", "process", "inner", "server.log"
+LAUNCH, GROUP, PROCESS, INNER, LOG = "launch.json", "group.json", "process", "inner", "server.log"
 LOG_MAX, LOG_KEPT, TAIL = 4 * 1024 * 1024, 256 * 1024, 4000
 TERM_SECONDS, KILL_SECONDS, MARK_SECONDS = 6.0, 3.0, 5.0
 
@@ -72,6 +71,7 @@ class LocalRun:
     mark: Mark | None = None
     inner: Mark | None = None
     popen: subprocess.Popen[bytes] | None = None
+    group: Group | None = None
 
     @classmethod
     def found(cls, volumes: Volumes, workspace_id: str) -> LocalRun | None:
@@ -93,14 +93,19 @@ class LocalRun:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         run.mark, run.inner = read_mark(directory / PROCESS), read_mark(directory / INNER)
+        try:
+            run.group = Group.from_state(json.loads((directory / GROUP).read_text()))
+        except (OSError, ValueError, KeyError):
+            run.group = None
         return run
 
     @classmethod
-    def prepared(cls, volumes: Volumes, spec: LaunchSpec, *, port: int, groups: ControlGroups, in_sandbox: bool) -> LocalRun:
+    def prepared(cls, volumes: Volumes, spec: LaunchSpec, *, port: int, in_sandbox: bool) -> LocalRun:
         """Disks and the run's directory, ready. What an earlier run left is ended and removed first."""
         before = cls.found(volumes, spec.workspace_id)
         if before is not None:
-            before.end_at_once(groups)
+            before.end_at_once()
+            before.remove_group()
         volumes.remove_run_dir(spec.workspace_id)
         items = tuple((mount, volumes.item(mount)) for mount in spec.mounts)
         run = cls(
@@ -114,6 +119,9 @@ class LocalRun:
             items=items,
             uid=identity.host_uid(spec.owner) if in_sandbox else os.geteuid(),
         )
+        if in_sandbox:
+            for _, source in items:
+                disks.open_to_all(source)
         disks.give_to(run.home, run.uid)
         disks.give_to(run.netdisk, run.uid)
         run.moved = disks.prepare_mount_points(run.home, run.uid) if in_sandbox else disks.link_mounts(run.home, run.netdisk, items)
@@ -145,7 +153,12 @@ class LocalRun:
 
     def start(self, program: list[str], environment: dict[str, str], plan: Plan) -> None:
         """Start the first process, and wait until it has written its mark (milliseconds)."""
-        group = plan.groups.create(self.workspace_id, plan.spec.quantities)
+        self.group = group = plan.groups.create(self.workspace_id, plan.spec.quantities)
+        (self.directory / GROUP).write_text(json.dumps(group.as_state()))
+        if plan.sandbox:
+            for tree in (plan.image, plan.platform, plan.code_server and plan.code_server.parent, plan.node):
+                if tree is not None:
+                    disks.open_to_all(tree)
         descriptors: list[int] = []
         try:
             command = self._sandboxed(program, plan, descriptors) if plan.sandbox else program
@@ -212,21 +225,30 @@ class LocalRun:
             return code if code is None or code >= 0 else 128 - code
         return None if self.mark is not None and is_alive(self.mark) else 0
 
-    def end(self, groups: ControlGroups) -> None:
+    def end(self) -> None:
         """Ask it to end, then end it, within 10 seconds."""
         if self.mark is not None and self.poll() is None:
             server = [pid for child in children(self.mark.pid) for pid in children(child)]
             send(server or [self.mark.pid], signal.SIGTERM)
             self._wait(TERM_SECONDS)
-        self.end_at_once(groups)
+        self.end_at_once()
 
-    def end_at_once(self, groups: ControlGroups) -> None:
+    def end_at_once(self) -> None:
         """End every process of the run, now."""
         marks = [mark for mark in (self.mark, self.inner) if mark is not None and is_alive(mark)]
         below = [pid for mark in marks for pid in descendants(mark.pid)]
         send([*below, *(mark.pid for mark in marks)], signal.SIGKILL)
-        groups.group(self.workspace_id).kill()
+        if self.group is not None:
+            self.group.kill()
         self._wait(KILL_SECONDS)
+
+    def remove_group(self) -> None:
+        if self.group is not None:
+            self.group.remove()
+
+    def oom_kills(self) -> int:
+        """How many programs the system has ended in this run because its memory was full."""
+        return self.group.oom_kills() if self.group is not None else 0
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -275,12 +297,6 @@ class LocalRun:
             return
 
 
-def remove(volumes: Volumes, groups: ControlGroups, workspace_id: str) -> None:
-    """Remove what a run leaves: its group and its system disk."""
-    groups.group(workspace_id).remove()
-    volumes.remove_run_dir(workspace_id)
-
-
 def root_links() -> tuple[tuple[str, str | None], ...]:
     """How this machine's /bin, /lib and so on relate to /usr."""
     found: list[tuple[str, str | None]] = []
@@ -308,11 +324,6 @@ def interpreter_prefixes(image: Path) -> tuple[Path, ...]:
                     raise StartFailure("image_unusable", "This image's Python lies where a workspace cannot see it. Tell an operator.")
                 found[prefix] = None
     return tuple(found)
-
-
-def readable_by_others(path: Path) -> bool:
-    """Whether a workspace, which is no one on the host, can read a directory that is bound into it."""
-    return bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IXOTH) == stat.S_IROTH | stat.S_IXOTH)
 
 
 def _posix(path: Path | None) -> PurePosixPath | None:

@@ -97,7 +97,8 @@ def _system(paths: HostPaths) -> list[str]:
         line += ["--ro-bind", str(path), str(path)]
     brought: tuple[tuple[Path | None, PurePosixPath], ...] = (
         (paths.platform, fs.PLATFORM),
-        (paths.code_server, fs.CODE_SERVER),
+        # its dependencies lie beside it
+        (paths.code_server.parent if paths.code_server else None, fs.NODE_MODULES),
         (paths.node, fs.NODE),
     )
     for source, place in brought:
