@@ -33,6 +33,9 @@ class Volumes(Protocol):
     def run_dir(self, workspace_id: str) -> Path:
         """The system disk of a running workspace, made if it is not there."""
 
+    def find_run_dir(self, workspace_id: str) -> Path | None:
+        """The system disk if there is one; it is not made."""
+
     def remove_run_dir(self, workspace_id: str) -> None:
         """Delete the system disk."""
 

@@ -82,7 +82,7 @@ def test_deleting_masters_read_only_and_very_deep_directories(volumes: Volumes) 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "../ws", "/etc", ".hidden", "a\0b", "x" * 65])
 def test_a_workspace_id_never_chooses_a_path(volumes: Volumes, bad: str) -> None:
-    for method in (volumes.data_disk, volumes.delete_data_disk, volumes.data_disk_usage, volumes.run_dir, volumes.remove_run_dir):
+    for method in (volumes.data_disk, volumes.delete_data_disk, volumes.data_disk_usage, volumes.run_dir, volumes.find_run_dir):
         with pytest.raises(NotFound):
             method(bad)
 
@@ -111,11 +111,16 @@ def test_item_is_there_or_says_so(volumes: Volumes, tmp_path: Path) -> None:
 
 
 def test_the_system_disk_is_gone_after_a_stop(volumes: Volumes) -> None:
+    assert volumes.find_run_dir("ws1") is None
+    assert volumes.run_dirs() == []
     run = volumes.run_dir("ws1")
     (run / "tmp").mkdir()
+    assert volumes.find_run_dir("ws1") == run
+    assert volumes.run_dirs() == ["ws1"]
     volumes.remove_run_dir("ws1")
     volumes.remove_run_dir("ws1")
     assert not run.exists()
+    assert volumes.run_dirs() == []
     assert list(volumes.run_dir("ws1").iterdir()) == []
 
 

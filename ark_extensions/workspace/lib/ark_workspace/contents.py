@@ -33,4 +33,4 @@ class WorkspaceContents(AsyncLargeFileManager):
     def _keep_mounted(self, path: str) -> None:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if (len(parts) == 1 and parts[0] in MOUNTED) or (len(parts) == 2 and parts[0] in MOUNTED - {"data"}):
-            raise web.HTTPError(403, f"“{path}” is mounted by the platform and stays. Its contents can be changed where it is writable.")
+            raise web.HTTPError(403, f"“{path}” is mounted by the platform and stays. What is in it may be changed.")
