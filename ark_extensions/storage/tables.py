@@ -44,6 +44,10 @@ users = Table(
     Column("admin", Boolean, nullable=False),
     Column("language", String(8)),
     Column("password_hash", Text),
+    Column("email", String(320)),
+    #: a frozen wallet buys and starts nothing; what runs is stopped by whoever froze it
+    Column("frozen_at", Instant),
+    Column("frozen_reason", Text),
     Column("created_at", Instant, nullable=False),
 )
 
@@ -207,6 +211,9 @@ workspaces = Table(
     Column("auto_stop_after_minutes", Integer),
     Column("auto_stop_at", Instant),
     Column("idle_stop_minutes", Integer),
+    #: it stops when its run (or its life) has cost that much
+    Column("budget_run_micros", BigInteger),
+    Column("budget_total_micros", BigInteger),
     Column("idle_stop_at", Instant),
     Column("warned", Json, nullable=False),
     Column("launch_id", String(32)),

@@ -9,7 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage, migrate, tables_money, tables_netdisk, tables_ssh  # noqa: F401
 from ark_extensions.storage.tables import metadata
 from ark_extensions.storage.types import from_micros, to_micros
 

@@ -71,9 +71,7 @@ def _sessions() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_ssh_sessions"),
     )
     is_open = sa.text("closed_at IS NULL")
-    op.create_index(
-        "ix_ssh_sessions_open_workspace_id", "ssh_sessions", ["workspace_id"], sqlite_where=is_open, postgresql_where=is_open
-    )
+    op.create_index("ix_ssh_sessions_open_workspace_id", "ssh_sessions", ["workspace_id"], sqlite_where=is_open, postgresql_where=is_open)
     op.create_index("ix_ssh_sessions_opened_at", "ssh_sessions", ["opened_at"])
 
 
