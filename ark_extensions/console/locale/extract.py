@@ -1,7 +1,7 @@
 """Finds every msgid in the project and brings `ark.po` up to date: ``python -m ark_extensions.console.locale.extract``.
 
 Why not `pybabel extract`: our sentences live in ``Sentence("…")``, in errors of the domain and in tables of constants
-whose names end in ``_SENTENCES``; all of them are found here from the syntax tree, without importing anything.
+(``Sentence(TABLE[reason])``, or a name that ends in ``SENTENCES``); all of them are found here from the syntax tree, without importing anything.
 """
 
 from __future__ import annotations
@@ -33,17 +33,28 @@ def _strings(node: ast.expr) -> Iterator[str]:
         yield from _strings(node.orelse)
 
 
+def _callee(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+def tables_said(tree: ast.AST) -> set[str]:
+    """Names of tables whose values are said: ``Sentence(TABLE[reason])``."""
+    first = (n.args[0] for n in ast.walk(tree) if isinstance(n, ast.Call) and _callee(n) in CALLS and n.args)
+    return {a.value.id for a in first if isinstance(a, ast.Subscript) and isinstance(a.value, ast.Name)}
+
+
 def from_python(text: str) -> Iterator[tuple[int, str]]:
     """(line, msgid) of each marked string in a module."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    tree = ast.parse(text)
+    said = tables_said(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _callee(node) in CALLS:
             first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "msgid"), None)
-            if name in CALLS and first is not None:
+            if first is not None:
                 yield from ((node.lineno, s) for s in _strings(first))
         elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict | ast.Tuple | ast.List):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(t, ast.Name) and t.id.endswith("SENTENCES") for t in targets):
+            if any(isinstance(t, ast.Name) and (t.id in said or t.id.endswith("SENTENCES")) for t in targets):
                 values = node.value.values if isinstance(node.value, ast.Dict) else node.value.elts
                 for value in values:
                     yield from ((value.lineno, s) for s in _strings(value))

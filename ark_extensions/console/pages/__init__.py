@@ -1,4 +1,4 @@
-"""The console's pages. `ROUTES`: (pattern under ``/services/console/``, handler)."""
+"""The console's pages. `ROUTES`: (pattern under ``/services/console/``, handler), the one for unknown addresses last."""
 
 from __future__ import annotations
 
@@ -26,4 +26,5 @@ ROUTES = [
     (r"admin/users", admin.Users),
     (rf"admin/users/{USER}/credit", admin.CreditDialog),
     (r"admin/workspaces", admin.AllWorkspaces),
+    (r"(?:.*)", frame.Nothing),
 ]

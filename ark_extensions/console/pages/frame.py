@@ -5,6 +5,7 @@ from __future__ import annotations
 from ark_extensions.console.i18n import LANGUAGES
 from ark_extensions.console.pages import look
 from ark_extensions.console.pages.base import THEMES, Page, level, notices
+from ark_extensions.domain.errors import NotFound
 from ark_extensions.usecases import users, wallet, workspaces
 
 
@@ -44,3 +45,10 @@ def safe_return(address: str) -> str:
     """``address``, if it is one of our own pages; never another site."""
     inside = address.startswith(f"{look.PREFIX}/") and "\\" not in address and address.isprintable() and len(address) < 2000
     return address if inside else f"{look.PREFIX}/"
+
+
+class Nothing(Page):
+    """Every other address: a page that says so, signed in or not."""
+
+    async def prepare(self) -> None:
+        raise NotFound("There is nothing at this address.")

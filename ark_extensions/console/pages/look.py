@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from ark_extensions.console import i18n
 from ark_extensions.console.pages.folding import FoldingEnvironment
-from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, ERROR_SENTENCES, KINDS, STATES
+from ark_extensions.console.pages.words import ACTORS, BROWSER_WORDS, CLOSE_REASONS, ERROR_SENTENCES, KINDS, MEMOS, STATES
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.usecases.views import Sentence
 
@@ -68,7 +68,7 @@ def environment(language: str, currency: str) -> Environment:
 
     env.globals.update(
         _=translate, prefix=PREFIX, asset=asset, language=language, currency=currency, words=browser_words(language),
-        state_word=named(STATES), reason_word=named(CLOSE_REASONS), kind_word=named(KINDS),
+        state_word=named(STATES), reason_word=named(CLOSE_REASONS), kind_word=named(KINDS), actor_word=named(ACTORS), memo_word=named(MEMOS),
     )  # fmt: skip
     env.filters.update(
         money=lambda micros, places=None: i18n.money(micros, currency, places),

@@ -29,7 +29,7 @@ class Filters:
 
         plan = text("plan")
         return cls(
-            plan=plan if plan in Plan else Plan.PAYG.value,
+            plan=plan if plan in tuple(Plan) else Plan.PAYG.value,
             gpu_model=text("gpu_model"),
             gpu_count=text("gpu_count") if text("gpu_count").isascii() and text("gpu_count").isdigit() else "",
             memory=text("memory") if text("memory").isascii() and text("memory").isdigit() else "",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from datetime import date
 
 from ark_extensions.console.pages.base import Page
 from ark_extensions.domain.money import format_amount
-from ark_extensions.usecases import wallet
+from ark_extensions.usecases import wallet, workspaces
+from ark_extensions.usecases.views import TransactionView
 
 MOVEMENTS_A_PAGE = 50
+#: a page of movements is named from the bills of so many months at most
+MONTHS_NAMED = 3
 
 
 def read_month(text: str, today: date) -> date:
@@ -32,15 +36,28 @@ def month_after(month: date) -> date:
 class Wallet(Page):
     section = "wallet"
 
+    async def subjects(self, movements: Sequence[TransactionView]) -> dict[str, str]:
+        """What charges are about, by the names people gave: ``run:ID`` and ``disk:ID`` → a workspace's name."""
+        found: dict[str, str] = {}
+        if any(m.subject.startswith("disk:") for m in movements):
+            mine = await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)
+            found |= {f"disk:{w.id}": w.name for w in mine}
+        # a run stands in the bill of every month that it touches, and its charges fall into these months
+        for month in sorted({m.at.date().replace(day=1) for m in movements if m.subject.startswith("run:")})[-MONTHS_NAMED:]:
+            runs = await self.use(wallet.list_runs, user=self.me, month=month, now=self.now)
+            found |= {f"run:{run.id}": run.workspace_name for run in runs}
+        return found
+
     async def get(self) -> None:
         before = self.get_query_argument("before", "")
         page = await self.use(
             wallet.list_transactions, user=self.me, before=int(before[:15]) if before.isascii() and before.isdigit() else None, limit=MOVEMENTS_A_PAGE
         )
+        context = {"movements": page.items, "next": page.next, "subjects": await self.subjects(page.items)}
         if self.request.headers.get("HX-Request"):
-            self.fragment("_movements.html", movements=page.items, next=page.next)
+            self.fragment("_movements.html", **context)
         else:
-            await self.page("wallet.html", movements=page.items, next=page.next)
+            await self.page("wallet.html", **context)
 
 
 class BillsFile(Page):

@@ -28,6 +28,8 @@ CLOSE_REASONS = {
     "exited": _("It ended by itself"),
     "failed_start": _("It did not start"),
     "lost": _("Its machine was lost"),
+    "term": _("Monthly compute expired"),
+    "hub": _("Stopped from the Hub's pages"),
 }
 
 KINDS = {
@@ -35,11 +37,23 @@ KINDS = {
     "recharge": _("Recharge"),
     "charge_compute": _("Compute"),
     "charge_disk": _("Data disk"),
+    "charge_term": _("Monthly compute"),
     "charge_netdisk": _("Netdisk"),
     "refund": _("Refund"),
     "correction": _("Correction"),
     "correct": _("Correction"),
 }
+
+#: who acts, when it is no person
+ACTORS = {
+    "platform": _("the platform"),
+    "billing": _("billing"),
+    "autostop": _("auto-stop"),
+    "reconcile": _("reconciliation"),
+}
+
+#: memos that the platform itself writes into the journal
+MEMOS = {"opening credit": _("Opening credit")}
 
 ERROR_SENTENCES = {
     400: _("This address or form is not as the console expects it. Go back and try again."),
@@ -53,13 +67,11 @@ ERROR_SENTENCES = {
 BROWSER_WORDS = {
     "offline": _("No answer from the platform. Check the connection, then try again."),
     "sending": _("Sending…"),
-    "saved": _("Saved."),
     "copied": _("Copied."),
     "copy_failed": _("The browser did not let us copy. Select the text and copy it yourself."),
     "live": _("Live"),
     "reconnecting": _("Connection lost. Reconnecting…"),
     "due": _("now"),
-    "past": _("over"),
     "days_hours": _("{days} d {hours} h"),
     "days": _("{days} d"),
     "hours": _("{hours} h"),
@@ -67,7 +79,6 @@ BROWSER_WORDS = {
     "minutes": _("{minutes} min"),
     "seconds": _("{seconds} s"),
     "over_10_years": _("over 10 years"),
-    "check_fields": _("Please look at the marked fields."),
     "started": _("{name} is starting."),
     "stopping": _("{name} is stopping."),
     "released": _("{name} was released. It can be restored until the date shown in its row."),
@@ -78,9 +89,6 @@ BROWSER_WORDS = {
     "state_now": _("{name}: {state}"),
     "choose_time": _("Choose a date and time."),
     "choose_hours": _("Give the hours as a number, at least 0.1."),
-    "required": _("Please fill this in."),
     "no_cost": _("nothing"),
     "unlimited": _("nothing is being used up"),
-    "too_short": _("The balance does not cover the first hour."),
-    "nothing_matches": _("Nothing matches."),
 }
