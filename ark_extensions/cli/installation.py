@@ -36,13 +36,14 @@ def port_environment(state_dir: Path) -> dict[str, str]:
         chosen: Mapping[str, int] = json.loads((state_dir / "ports.json").read_text())
     except (OSError, ValueError):
         return {}
-    named = set(_yaml(settings_file(state_dir)).get("ports") or {})
+    named = set(_document(settings_file(state_dir)).get("ports") or {})
     variables = {f"ARK_PORTS__{name.upper()}": str(port) for name, port in chosen.items() if name not in named}
     return {name: value for name, value in variables.items() if name not in os.environ}
 
 
 def load_settings(state_dir: Path) -> Settings:
     """Settings as every process of the running platform sees them. Sets the environment that `Settings` reads."""
+    _document(settings_file(state_dir))
     os.environ["ARK_STATE_DIR"] = str(state_dir)
     os.environ.update(port_environment(state_dir))
     if (address := _noted_address(state_dir)) is not None:
@@ -86,7 +87,7 @@ def print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> N
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _yaml(file: Path) -> dict[str, Any]:
+def _document(file: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(file.read_text())
     except OSError:
@@ -94,7 +95,9 @@ def _yaml(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         raise NotSetUp(f"{file} is not readable YAML{f' (line {where.line + 1})' if where else ''}: correct it.") from None
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict | None):
+        raise NotSetUp(f"{file} is not a list of settings (name: value): correct it.")
+    return document or {}
 
 
 def _noted_address(state_dir: Path) -> tuple[str, int] | None:

@@ -85,7 +85,10 @@ def list_(as_json: bool) -> None:
 def credit(name: str, amount: str, reason: str, request_id: str | None) -> None:
     """Pay AMOUNT into the wallet of NAME (a negative amount corrects)."""
     settings = installation()
-    micros = parse_amount(amount)
+    try:
+        micros = parse_amount(amount)
+    except ValueError as wrong:
+        raise ArkError("{amount} is not an amount ({reason}): write it like 20.00.", amount=repr(amount), reason=str(wrong)) from wrong
     with opened(settings) as storage:
         _known(storage, name)
         balance = wallet.credit(

@@ -86,7 +86,8 @@ def uv(cache: Path, steps: Steps | None, python: Path) -> str:
 
 def _python_environment(name: str, draft: Path, environments: Environments, steps: Steps, python: Path) -> None:
     program = uv(environments.hub.parent, steps, python)
-    quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+    # bytecode now: inside a sandbox the environment is read-only, so every start would compile again
+    quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_COMPILE_BYTECODE": "1"}
     log = f"build-{name}"
     # relocatable: the scripts must not name the draft directory
     steps.run([program, "venv", "--relocatable", "--python", str(python), str(draft)], log_name=log, environment=quiet)

@@ -92,12 +92,12 @@ def problems(request: Request, facts: Facts) -> list[str]:
     found = _tool_problems(request, facts)
     if not facts.port_free:
         other = request.port + 100 if request.port < 65000 else 8100
-        msgid = "Port {port} on {host} is taken by another program: choose a free one with `make up PORT={other}`."
-        found.append(phrase(msgid, port=request.port, host=request.host, other=other))
+        taken = "Port {port} on {host} is taken by another program: choose a free one with `make up PORT={other}`."
+        found.append(phrase(taken, port=request.port, host=request.host, other=other))
     for place, writable in ((request.state_dir, facts.state_dir_writable), (request.cache, facts.cache_writable)):
         if not writable:
-            msgid = "{place} cannot be written to: choose another place with `make up {option}…`, or change its owner."
-            found.append(phrase(msgid, place=place, option="DIR=" if place == request.state_dir else "ARK_CACHE="))
+            unwritable = "{place} cannot be written to: choose another place with `make up {option}…`, or change its owner."
+            found.append(phrase(unwritable, place=place, option="DIR=" if place == request.state_dir else "ARK_CACHE="))
     for place, free, needed in facts.free_gib:
         if free < needed:
             found.append(phrase(DISK_FULL, place=place, free=f"{free:.1f}", needed=f"{needed:.0f}"))
