@@ -169,13 +169,15 @@ class Stage:
         assert answer.status == 201, answer.body
         return str(answer.json["token"])
 
-    def server_token(self, user: str, name: str, workspace_id: str = "made-by-hand") -> str:
-        """The own token of a workspace: the toy spawner leaves what the server was given."""
+    def server_token(self, user: str, name: str) -> str:
+        """The own token of a workspace that was ordered: the toy spawner leaves what the server was given."""
         path = self.directory / "server-tokens" / f"{user}--{name}"
-        if not path.exists():
-            self.hub("POST", f"/users/{user}/servers/{name}", body={"user_options": {"workspace": workspace_id}})
-            until(path.exists)
+        until(path.exists)
+        until(lambda: self.api("GET", f"/workspaces/{name}", token=self.user(user)).json["state"] == "running")
         return path.read_text()
+
+    def state(self, user: str, name: str) -> str:
+        return str(self.api("GET", f"/workspaces/{name}", token=self.user(user)).json["state"])
 
     def order(self, user: str, **changes: Any) -> Answer:
         body = {"request_id": f"r-{time.monotonic_ns()}", "offer": "cpu-1", "image": "python-cpu", **changes}
@@ -226,6 +228,7 @@ def _start_hub(stage: Stage) -> None:
         "STAGE_CONSOLE_TOKEN": stage.tokens["console"],
         "STAGE_OTHER_TOKEN": stage.tokens["other"],
         "STAGE_SETUP_TOKEN": stage.tokens["setup"],
+        "STAGE_DATABASE": stage.settings.resolved_database_url,
         "STAGE_TOKENS": str(stage.directory / "server-tokens"),
     }
     command = [sys.executable, "-m", "jupyterhub", "-f", str(stage.directory / "hub_config.py")]

@@ -5,6 +5,7 @@ A rule that the domain has is the domain's: its sentence reaches the caller at t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
@@ -63,6 +64,13 @@ def _time(value: Any) -> Any:
     return value
 
 
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("beyond the calendar") from error
+
+
 def _documented(**schema: Any) -> Any:
     return Field(json_schema_extra=schema)
 
@@ -78,7 +86,7 @@ Name = Annotated[
 DisplayName = Annotated[StrictStr, Field(max_length=TEXT_MAX), AfterValidator(_rule(check_display_name)), _documented(maxLength=DISPLAY_NAME_MAX)]
 DiskGib = Annotated[StrictInt, Field(ge=0, le=DISK_GIB_MAX, description="0: no data disk"), BeforeValidator(_optional_disk)]
 IdleMinutes = Annotated[StrictInt, AfterValidator(_rule(check_idle_minutes)), _documented(minimum=MIN_IDLE_MINUTES, maximum=MAX_IDLE_MINUTES)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(lambda at: at.astimezone(UTC))]
+Moment = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_utc)]
 Line = Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_rule(_printable))]
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]
 Cursor = Annotated[str | None, Field(max_length=100, description="`next` of the page before")]
@@ -156,13 +164,15 @@ class LanguageBody(Input):
     language: Literal["zh", "en"]
 
 
+_AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
+
+
 def _amount(value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidField("An amount is a text such as \"20.00\", so that no digit is lost.")
-    try:
-        micros = parse_amount(value)
-    except ValueError as error:
-        raise InvalidField("An amount is a plain decimal number such as \"20.00\", with at most six decimals.") from error
+        raise InvalidField("An amount is a text such as “20.00”, so that no digit is lost.")
+    if not _AMOUNT.fullmatch(value):
+        raise InvalidField("An amount is a plain decimal number such as “20.00”, with at most six decimals.")
+    micros = parse_amount(value)
     if not 0 < micros <= MAX_AMOUNT_MICROS:
         raise InvalidField("An amount is more than zero and at most one hundred million.")
     return value
