@@ -73,7 +73,16 @@ class Settings(BaseSettings):
     reserve_memory_mib: int = Field(1024, ge=0, description="memory kept back from offers for the platform itself")
     start_timeout_seconds: int = Field(120, ge=10, description="a workspace that is not ready by then has failed to start")
     settle_interval_seconds: int = Field(3600, ge=1, description="how often running usage is charged")
-    cache_dir: Path = Field(Path("~/.cache/ark").expanduser(), description="built environments, shared by all state directories of this account")
+    ssh_enabled: bool = Field(True, description="run the SSH gateway; off also where `sandbox` is off")
+    ssh_port: Port = Field(2222, description="the port of the SSH gateway, which people's `ssh -J` names")
+    ssh_host: str | None = Field(None, description="the address the SSH gateway listens on; default: `host`")
+    ssh_public_host: str | None = Field(None, description="the gateway's name in the SSH commands shown; default: the host people open")
+    ssh_sessions_per_user: int = Field(256, ge=1, description="SSH sessions a user can have open at once")
+    ssh_attempts_per_minute: int = Field(120, ge=1, description="SSH connections an address may begin in a minute without signing in")
+    ssh_unauthenticated_max: int = Field(300, ge=1, description="SSH connections of all addresses that have not signed in yet")
+    cache_dir: Path = Field(
+        Path("~/.cache/ark").expanduser(), description="built environments, shared by all state directories of this account"
+    )
 
     @field_validator("opening_credit")
     @classmethod

@@ -1,0 +1,87 @@
+"""`python -m ark_extensions.ssh`: the gateway, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from ark_extensions.loop import Job, in_thread, log_to_stderr, run_until_sigterm, utc_now
+from ark_extensions.settings import Settings
+from ark_extensions.ssh.admission import Admission
+from ark_extensions.ssh.connector import LocalConnector
+from ark_extensions.ssh.gateway import Gateway
+from ark_extensions.ssh.hostkey import gateway_key
+from ark_extensions.storage import Storage
+from ark_extensions.usecases.ssh_sessions import gateway_started
+from ark_extensions.volumes.local_dir import LocalDirVolumes
+
+log = logging.getLogger("ark")
+
+ROUND_SECONDS = 2.0
+METRICS_SECONDS = 10.0
+#: a port that another program holds is tried again
+PORT_SECONDS = 5.0
+
+
+def write_metrics(path: Path, text: str) -> None:
+    """Whole or not at all, as Prometheus' textfile collector wants it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+async def listen(gateway: Gateway, settings: Settings) -> None:
+    """Until the port is ours."""
+    host = settings.host if settings.ssh_host is None else settings.ssh_host
+    while True:
+        try:
+            port = await gateway.listen(host, settings.ssh_port)
+        except OSError as error:
+            log.warning(
+                "ssh: port %d cannot be used (%s). Free it, or set `ssh_port`. Next try in %.0f s.", settings.ssh_port, error, PORT_SECONDS
+            )
+            await asyncio.sleep(PORT_SECONDS)
+        else:
+            log.info("ssh: listening on %s port %d.", host, port)
+            return
+
+
+async def main() -> None:
+    settings = Settings()
+    storage = Storage(settings.resolved_database_url)
+    gateway = Gateway(
+        storage,
+        LocalConnector(LocalDirVolumes(settings.state_dir)),
+        gateway_key(settings.state_dir / "secrets"),
+        admission=Admission(per_minute=settings.ssh_attempts_per_minute, unauthenticated_max=settings.ssh_unauthenticated_max),
+        sessions_max=settings.ssh_sessions_per_user,
+        console_url=f"{settings.base_url}/services/console/workspaces",
+    )
+    left = await in_thread(gateway_started, storage, now=utc_now())
+    if left:
+        log.info("ssh: %d sessions of an earlier gateway had ended with it.", left)
+
+    async def measured() -> None:
+        await in_thread(write_metrics, settings.state_dir / "runtime" / "ssh.prom", gateway.tally.metrics(gateway.gauges()))
+
+    jobs = [
+        Job("ssh keys", ROUND_SECONDS, gateway.authorize),
+        Job("ssh report", ROUND_SECONDS, gateway.report),
+        Job("ssh void connections", ROUND_SECONDS, gateway.end_void),
+        Job("ssh metrics", METRICS_SECONDS, measured),
+    ]
+    listening = asyncio.create_task(listen(gateway, settings))
+    await run_until_sigterm("ssh", jobs, state_dir=settings.state_dir)
+    listening.cancel()
+    gateway.close()
+    await asyncio.sleep(0.1)
+    await gateway.report()
+    storage.close()
+
+
+if __name__ == "__main__":
+    log_to_stderr()
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    asyncio.run(main())

@@ -1,0 +1,213 @@
+"""The listener and its rounds: admit, serve, and every two seconds compare what is open with what may be.
+
+A round tells the database what happened, ends connections whose key was deleted or whose user signed off, and writes
+changed keys to the workspaces that run. A round that fails is made again; nothing it would have told is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import asyncssh
+
+from ark_extensions.domain.ssh_access import is_work
+from ark_extensions.domain.ssh_keys import SIGNATURES
+from ark_extensions.loop import in_thread, utc_now
+from ark_extensions.ssh.admission import Admission, place_of
+from ark_extensions.ssh.client import Client
+from ark_extensions.ssh.tally import Tally
+from ark_extensions.storage import Storage
+from ark_extensions.usecases.ssh_keys import void_connections
+from ark_extensions.usecases.ssh_sessions import record_gateway, running_targets
+
+log = logging.getLogger("ark")
+
+LOGIN_SECONDS = 30
+ACCEPTED_AT_ONCE = 64
+#: how often a session's traffic is looked at
+LOOK_SECONDS = 15.0
+#: AES-GCM alone: OpenSSH has it since 2013, and it is the one that costs this process least
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+NOT_NOW = b"Not now: too many connections. Try again in a minute.\r\n"
+KEY_GONE = "This connection was ended: its key was deleted, or its user signed off."
+
+
+class Connector(Protocol):
+    """How a runtime's workspaces are reached."""
+
+    def address(self, workspace_id: str) -> AbstractContextManager[str | None]: ...
+    def authorize(self, workspace_id: str, launch_id: str, keys: str) -> None: ...
+    def forget_all_but(self, workspace_ids: set[str]) -> None: ...
+
+
+class Gateway:
+    def __init__(
+        self, storage: Storage, connector: Connector, key: asyncssh.SSHKey, *, admission: Admission, sessions_max: int, console_url: str
+    ) -> None:
+        self.storage, self.connector, self.admission = storage, connector, admission
+        self.sessions_max, self.console_url = sessions_max, console_url
+        self.tally = Tally()
+        self.clients: set[Client] = set()
+        self._key = key
+        self._options: asyncssh.SSHServerConnectionOptions | None = None
+        self._listeners: list[socket.socket] = []
+        self._accepting: set[asyncio.Task[None]] = set()
+
+    async def _make_options(self) -> asyncssh.SSHServerConnectionOptions:
+        return await asyncssh.SSHServerConnectionOptions.construct(
+            server_factory=lambda: Client(self),
+            server_host_keys=[self._key],
+            encryption_algs=CIPHERS,
+            signature_algs=SIGNATURES,
+            compression_algs=["none"],
+            login_timeout=LOGIN_SECONDS,
+            keepalive_interval=60,
+            keepalive_count_max=5,
+            server_version="Ark",
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_host=None,
+            allow_pty=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            line_editor=False,
+            rekey_bytes=1 << 32,
+        )
+
+    async def listen(self, host: str, port: int) -> int:
+        """Begin to accept; the port. Raises OSError when it is taken."""
+        self._options = await self._make_options()
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, _, _, address in dict.fromkeys(found):
+            listener = socket.socket(family, kind)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setblocking(False)
+            try:
+                listener.bind((address[0], port, *address[2:]))
+            except OSError:
+                listener.close()
+                self.close()
+                raise
+            listener.listen(512)
+            port = listener.getsockname()[1]
+            self._listeners.append(listener)
+            loop.add_reader(listener, self._accept, listener)
+        return port
+
+    def close(self) -> None:
+        """Accept no more, and end what is open."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        self._listeners = []
+        for client in list(self.clients):
+            if client.connection is not None:
+                client.connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The gateway is restarted. Connect again.")
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                connection, peer = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                log.warning("ssh: a connection could not be accepted: %s", error)
+                return
+            connection.setblocking(False)
+            reason = self.admission.admit(place_of(str(peer[0])), time.monotonic())
+            if reason is not None:
+                self._turn_away(connection, str(peer[0]), reason)
+                continue
+            task = asyncio.get_running_loop().create_task(self._serve(connection, str(peer[0])))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    def _turn_away(self, connection: socket.socket, address: str, reason: str) -> None:
+        self.tally.refused(reason, address=address, now=utc_now())
+        try:
+            connection.send(NOT_NOW)
+        except OSError:
+            pass
+        connection.close()
+
+    async def _serve(self, connection: socket.socket, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        made: list[asyncssh.SSHServerConnection] = []
+
+        def protocol() -> asyncssh.SSHServerConnection:
+            made.append(asyncssh.SSHServerConnection(loop, self._options))
+            return made[0]
+
+        try:
+            await loop.connect_accepted_socket(protocol, connection)
+        except OSError:
+            connection.close()
+            if not any(client.connection is one for client in self.clients for one in made):
+                self.admission.left(place_of(address), time.monotonic(), signed_in=False)
+
+    # rounds
+
+    def sessions_of(self, owner: str) -> int:
+        return sum(len(client.sessions) for client in self.clients if client.holder is not None and client.holder.owner == owner)
+
+    async def report(self) -> None:
+        """Tell the database what has happened."""
+        self._look_at_traffic()
+        report = self.tally.take()
+        if not report:
+            return
+        try:
+            await in_thread(record_gateway, self.storage, report=report, now=utc_now())
+        except BaseException:
+            self.tally.give_back(report)
+            raise
+
+    def _look_at_traffic(self) -> None:
+        now, clock = utc_now(), time.monotonic()
+        for client in self.clients:
+            for session in client.sessions.values():
+                span = clock - session.counted_at
+                if not session.workspace_id or span < LOOK_SECONDS:
+                    continue
+                if is_work(session.traffic.moved - session.counted, span):
+                    session.worked_at = now
+                session.counted, session.counted_at = session.traffic.moved, clock
+                self.tally.report.seen[session.id] = (now, session.worked_at)
+
+    async def end_void(self) -> str | None:
+        """End the connections whose key is gone or whose user signed off."""
+        live = {(c.holder.key_id, c.holder.owner, c.since): c for c in self.clients if c.holder is not None}
+        if not live:
+            return None
+        void = await in_thread(void_connections, self.storage, opened=list(live))
+        ended = 0
+        for client in list(self.clients):
+            if client.holder is not None and (client.holder.key_id, client.holder.owner, client.since) in void and client.connection:
+                client.connection.disconnect(asyncssh.DISC_BY_APPLICATION, KEY_GONE)
+                ended += 1
+        return f"{ended} connections were ended: their key was deleted or their user signed off." if ended else None
+
+    async def authorize(self) -> None:
+        """Write changed keys to the workspaces that run."""
+        targets = await in_thread(running_targets, self.storage)
+
+        def write() -> None:
+            for target in targets:
+                self.connector.authorize(target.workspace_id, target.launch_id, target.authorized_keys)
+            self.connector.forget_all_but({target.workspace_id for target in targets})
+
+        await in_thread(write)
+
+    def gauges(self) -> dict[str, int]:
+        signed_in = sum(1 for client in self.clients if client.holder is not None)
+        sessions = sum(len(client.sessions) for client in self.clients)
+        return {"connections": signed_in, "unauthenticated": self.admission.unauthenticated, "open_sessions": sessions}
