@@ -122,7 +122,7 @@ class ControlGroups:
         group.kill()
         group.remove()
         for directory in dict.fromkeys(group.directories.values()):
-            directory.mkdir(parents=True, exist_ok=True)
+            _make(directory)
         for controller, directory in group.directories.items():
             for file, value in limits(quantities, version=self.version)[controller]:
                 if (directory / file).exists() or self._root != ROOT:
@@ -138,6 +138,7 @@ class ControlGroups:
                     parent = self._root / controller / path.lstrip("/") / self._name
                     if _made(parent):
                         found[controller] = parent
+                        _remove_if_empty(parent)
         return found
 
     def _parents_v2(self) -> dict[str, Path]:
@@ -191,6 +192,17 @@ def _made(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK)
+
+
+def _make(directory: Path) -> None:
+    """Make a group; the last stop of another workspace may remove their common parent at the same moment."""
+    for _ in range(10):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:
+            continue
+    directory.mkdir(parents=True, exist_ok=True)
 
 
 def _remove_if_empty(directory: Path) -> None:

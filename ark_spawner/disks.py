@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ark_extensions.domain.workspaces import Mount
 from ark_spawner import filesystem as fs
@@ -18,15 +18,26 @@ from ark_spawner import filesystem as fs
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def prepare_mount_points(home: Path, uid: int) -> list[tuple[str, str]]:
-    """Make every mount point in the home a real directory; returns (name, new name) of what was moved aside."""
+def prepare_mount_points(home: Path, uid: int, also: Iterable[PurePosixPath] = ()) -> list[tuple[str, str]]:
+    """Make every mount point in the home a real directory; returns (name, new name) of what was moved aside.
+
+    ``also``: further ones, relative to the home: an image may lie in the home of an operator whose name is ``user``.
+    """
     moved = []
     home_fd = os.open(home, _DIRECTORY)
     try:
-        for name in fs.HOME_MOUNT_POINTS:
-            aside = _make_directory(home_fd, name, uid)
-            if aside:
-                moved.append((name, aside))
+        for path in (*map(PurePosixPath, fs.HOME_MOUNT_POINTS), *also):
+            parent_fd = os.dup(home_fd)
+            try:
+                for name in path.parts:
+                    aside = _make_directory(parent_fd, name, uid)
+                    if aside:
+                        moved.append((name, aside))
+                    child_fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
+                    os.close(parent_fd)
+                    parent_fd = child_fd
+            finally:
+                os.close(parent_fd)
     finally:
         os.close(home_fd)
     return moved

@@ -100,7 +100,7 @@ class LocalRun:
         return run
 
     @classmethod
-    def prepared(cls, volumes: Volumes, spec: LaunchSpec, *, port: int, in_sandbox: bool) -> LocalRun:
+    def prepared(cls, volumes: Volumes, spec: LaunchSpec, *, image: Path, port: int, in_sandbox: bool) -> LocalRun:
         """Disks and the run's directory, ready. What an earlier run left is ended and removed first."""
         before = cls.found(volumes, spec.workspace_id)
         if before is not None:
@@ -124,7 +124,11 @@ class LocalRun:
                 disks.open_to_all(source)
         disks.give_to(run.home, run.uid)
         disks.give_to(run.netdisk, run.uid)
-        run.moved = disks.prepare_mount_points(run.home, run.uid) if in_sandbox else disks.link_mounts(run.home, run.netdisk, items)
+        if in_sandbox:
+            at_home = [path.relative_to(fs.HOME) for path in map(PurePosixPath, (image, *interpreter_prefixes(image))) if path.is_relative_to(fs.HOME)]
+            run.moved = disks.prepare_mount_points(run.home, run.uid, at_home)
+        else:
+            run.moved = disks.link_mounts(run.home, run.netdisk, items)
         disks.prepare_run(run.directory, workspace_name=spec.workspace_name, uid=run.uid)
         told = {"launch_id": spec.launch_id, "port": port, "memory_mib": run.memory_mib, "home": str(run.home), "netdisk": str(run.netdisk)}
         (run.directory / LAUNCH).write_text(json.dumps(told))

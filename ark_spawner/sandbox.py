@@ -59,6 +59,7 @@ def arguments(spec: LaunchSpec, paths: HostPaths, *, user_namespace: int | None)
         *_system(paths),
         *_devices(spec),
         *_writable(paths),
+        *(word for path in paths.read_only for word in ("--ro-bind", str(path), str(path))),
         *_home_mounts(paths),
         *("--remount-ro", "/dev", "--remount-ro", "/run", "--remount-ro", "/"),
         *(("--chdir", str(fs.HOME)) if user_namespace is None else ()),
@@ -93,8 +94,6 @@ def _system(paths: HostPaths) -> list[str]:
         line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in RUN_ETC:
         line += ["--ro-bind", str(paths.etc / name), f"/etc/{name}"]
-    for path in paths.read_only:
-        line += ["--ro-bind", str(path), str(path)]
     brought: tuple[tuple[Path | None, PurePosixPath], ...] = (
         (paths.platform, fs.PLATFORM),
         # its dependencies lie beside it
