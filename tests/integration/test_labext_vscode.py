@@ -54,7 +54,7 @@ class Platform:
 
     def record(self) -> dict[str, object]:
         at = self.auto_stop_at.isoformat() if self.auto_stop_at else None
-        cost = {name: {"amount": "6.40", "currency": "CNY"} for name in ("this_run", "total")}
+        cost = {name: {"amount": "6.400001", "currency": "CNY"} for name in ("this_run", "total")}
         began = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
         why = ["Runs since 10:00."]
         return {"name": "ws1", "state": self.state, "auto_stop_at": at, "idle_stop_minutes": self.idle_stop_minutes} | {
@@ -207,7 +207,7 @@ def refresh(page) -> None:
 def test_the_server_extension_speaks_for_its_workspace_only(server: Server) -> None:
     status, record = server.call("ark/status")
     assert status == 200 and isinstance(record, dict)
-    assert record["cost"]["this_run"]["amount"] == "6.40"
+    assert record["cost"]["this_run"]["amount"] == "6.400001"
     assert "secret" not in record
     assert server.platform.calls[-1][1] == "/services/console/api/v1/workspaces/ws1"
     assert server.platform.calls[-1][3] == "token server-token"

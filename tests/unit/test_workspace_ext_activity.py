@@ -14,7 +14,7 @@ from ark_extensions.environments import PROJECT
 sys.path.insert(0, str(PROJECT / "ark_extensions/workspace/lib"))
 
 from ark_workspace.activity import Look, Work, work_between  # noqa: E402
-from ark_workspace.observe import Process, cpu_of, read_processes, terminal_moment, workspace_processes  # noqa: E402
+from ark_workspace.observe import Process, cpu_of, is_alone, read_processes, terminal_moment, workspace_processes  # noqa: E402
 
 BEFORE = Look(at=1000.0, cpu_seconds=50.0, kernel_at=900.0, terminal_at=900.0, saved_at=900.0)
 
@@ -50,6 +50,21 @@ def test_without_a_sandbox_only_descendants_are_the_workspace() -> None:
     tree = [Process(pid, parent, 0, 1.0, 0.0) for pid, parent in [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (21, 20)]]
     assert [p.pid for p in workspace_processes(tree, 10, alone=False)] == [10, 11, 12]
     assert len(workspace_processes(tree, 10, alone=True)) == 6
+
+
+@pytest.mark.parametrize(
+    ("comm", "environ", "alone"),
+    [("bwrap", None, True), ("tini", b"A=1\0ARK_WORKSPACE=ws1\0", True), ("systemd", b"HOME=/\0", False), ("systemd", None, False)],
+)
+def test_a_sandbox_is_known_by_its_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comm: str, environ: bytes | None, alone: bool
+) -> None:
+    monkeypatch.setenv("ARK_WORKSPACE", "ws1")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/comm").write_text(comm + "\n")
+    if environ is not None:
+        (tmp_path / "1/environ").write_bytes(environ)
+    assert is_alone(tmp_path) == alone
 
 
 def test_processes_are_read_whatever_they_are_called(tmp_path: Path) -> None:

@@ -75,9 +75,14 @@ def read_processes(proc: Path = Path("/proc")) -> list[Process]:
 
 
 def is_alone(proc: Path = Path("/proc")) -> bool:
-    """In a sandbox every process is the workspace's: process 1 has the workspace's environment."""
+    """In a sandbox or a container of its own every process is the workspace's, also one that left its parents behind.
+
+    Process 1 tells: it is the sandbox's (which hides its environment), or it has the workspace's environment.
+    """
     mark = f"ARK_WORKSPACE={os.environ.get('ARK_WORKSPACE', '')}".encode()
     try:
+        if (proc / "1" / "comm").read_text().strip() == "bwrap":
+            return True
         return mark in (proc / "1" / "environ").read_bytes().split(b"\0")
     except OSError:
         return False

@@ -102,7 +102,8 @@
 
   function money(cost) {
     const sign = { CNY: '¥', USD: '$', EUR: '€' }[cost.currency];
-    return sign ? `${sign}${cost.amount}` : `${cost.amount} ${cost.currency}`;
+    const amount = Number(cost.amount).toFixed(2); // only shown: the platform counts in whole micros
+    return sign ? `${sign}${amount}` : `${amount} ${cost.currency}`;
   }
 
   /** The workspace's record and what can be asked of the server; calls `changed` after every answer. */
