@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from ark_extensions.domain.ledger import gift
+from ark_extensions.domain.ledger import recharge
 from ark_extensions.domain.money import MICROS
 from ark_extensions.storage import Storage, migrate, tables
 from ark_extensions.usecases.journal import post_postings
@@ -64,7 +64,7 @@ def populate(storage: Storage, crowd: Crowd, *, now: datetime = NOON) -> None:
         connection.execute(insert(tables.workspaces), workspaces)
         connection.execute(insert(tables.runs), runs)
         connection.execute(insert(tables.claims), claims)
-    gifts = [gift(key=f"opening:{n}", user=n, amount_micros=crowd.balance_micros, at=opened, actor="bench", memo="") for n in names]
+    gifts = [recharge(key=f"opening:{n}", user=n, amount_micros=crowd.balance_micros, at=opened, actor="bench", memo="") for n in names]
     post_postings(storage, gifts)
 
 

@@ -18,14 +18,13 @@ from sqlalchemy import ColumnElement, Connection, Row, select, update
 from ark_extensions.domain.assets import MAX_AHEAD_MONTHS, REMINDER_DAYS, RENEW_BEFORE, add_months, check_months, due_reminder
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidField, NotFound
-from ark_extensions.domain.ledger import charge
 from ark_extensions.domain.offers import Offer, Plan, PriceVersion, price_at
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
+from ark_extensions.usecases.charges import Charge, post_charges
 from ark_extensions.usecases.compute import ACTIVE, free_compute, reserve
 from ark_extensions.usecases.identifiers import new_id
-from ark_extensions.usecases.journal import post
 from ark_extensions.usecases.launches import order_stop
 from ark_extensions.usecases.market import offer_of, prices
 from ark_extensions.usecases.notices import tell
@@ -85,8 +84,9 @@ def _pay_term(connection: Connection, asset: Row[Any], months: int, request_id: 
         )
     )
     if cost:
-        key, subject = f"term:{term_id}", f"term:{term_id}"
-        post(connection, [charge(key=key, user=asset.owner, amount_micros=cost, at=now, subject=subject, kind="charge_term")])
+        starts_at, ends_at = add_months(asset.bought_at, paid), add_months(asset.bought_at, paid + months)
+        about = (f"term:{term_id}", asset.owner, "charge_term", f"term:{term_id}", cost, starts_at, ends_at, months)
+        post_charges(connection, [Charge(*about, price_version_id=price.id)], now)
 
 
 def _asset(connection: Connection, asset_id: str) -> Row[Any] | None:

@@ -1,63 +1,120 @@
 """Charging what was used: round(cumulative cost) − already posted, keyed by what is charged and until when.
 
-A retry posts nothing (the key is taken and ``charged`` is in the same transaction); rounding never drifts.
+A retry posts nothing (what was charged is recorded in the same transaction); rounding never drifts. Each charge leaves a
+bill line that says what it was for. Credit is spent before what was paid in, the soonest to expire first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
-from ark_extensions.domain.ledger import Posting, charge, run_charge_key
+from ark_extensions.domain.ledger import Lot, Posting, charge, run_charge_key, spend_credit
 from ark_extensions.domain.metering import cost_micros
 from ark_extensions.storage.tables import runs, workspaces
+from ark_extensions.storage.tables_money import bill_lines, credit_lots
 from ark_extensions.usecases.journal import post
 from ark_extensions.usecases.purse import disk_due
 
-_SET_RUN = update(runs).where(runs.c.id == bindparam("b_id")).values(charged_micros=bindparam("b_charged"))
-_SET_DISK = update(workspaces).where(workspaces.c.id == bindparam("b_id")).values(disk_charged_micros=bindparam("b_charged"))
+_SET_RUN = update(runs).where(runs.c.id == bindparam("b_id"))
+_SET_RUN = _SET_RUN.values(charged_micros=bindparam("b_charged"), charged_until=bindparam("b_until"))
+_SET_DISK = update(workspaces).where(workspaces.c.id == bindparam("b_id"))
+_SET_DISK = _SET_DISK.values(disk_charged_micros=bindparam("b_charged"), disk_charged_until=bindparam("b_until"))
+_SET_LOT = update(credit_lots).where(credit_lots.c.id == bindparam("b_id")).values(remaining_micros=bindparam("b_remaining"))
+
+
+class BooksHalted(RuntimeError):
+    """A charge met its own key in the journal though the books say that it is due: nothing is posted until someone looks."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One charge and its bill line. ``quantity``: seconds of use, or months of a term."""
+
+    key: str
+    owner: str
+    kind: str
+    subject: str
+    amount_micros: int
+    from_at: datetime
+    until_at: datetime
+    quantity: int
+    workspace_id: str | None = None
+    price_version_id: str | None = None
+
+
+def read_lots(connection: Connection, owners: Sequence[str], now: datetime) -> dict[str, list[Lot]]:
+    """Credit still to spend by owner, the soonest to expire first."""
+    c = credit_lots.c
+    query = select(credit_lots).where(c.owner.in_(owners), c.remaining_micros > 0)
+    found: dict[str, list[Lot]] = {}
+    for row in connection.execute(query.order_by(c.expires_at.is_(None), c.expires_at, c.created_at, c.id)):
+        if row.expires_at is None or row.expires_at > now:
+            found.setdefault(row.owner, []).append(Lot(row.id, row.remaining_micros, row.expires_at))
+    return found
+
+
+def post_charges(connection: Connection, charges: Sequence[Charge], now: datetime) -> int:
+    """Post charges with their bill lines, in the caller's transaction; returns their number. Raises BooksHalted on a used key."""
+    if not charges:
+        return 0
+    lots = read_lots(connection, sorted({c.owner for c in charges}), now)
+    postings: list[Posting] = []
+    spent: dict[str, int] = {}
+    for c in charges:
+        paid = 0
+        if c.owner in lots:
+            paid, lots[c.owner] = spend_credit(lots[c.owner], c.amount_micros)
+            spent.update({lot.id: lot.remaining_micros for lot in lots[c.owner]})
+        fields = {"key": c.key, "user": c.owner, "at": now, "subject": c.subject, "kind": c.kind}
+        postings.append(charge(**fields, amount_micros=c.amount_micros, from_credit_micros=paid))  # type: ignore[arg-type]
+    if post(connection, postings) != len(charges):
+        raise BooksHalted(f"one of {len(charges)} charges was posted before: {charges[0].key} …")
+    if spent:
+        connection.execute(_SET_LOT, [{"b_id": lot, "b_remaining": left} for lot, left in spent.items()])
+    connection.execute(bill_lines.insert(), [{**vars(c), "at": now} for c in charges])
+    return len(charges)
 
 
 def settle_runs(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> int:
-    """Charge these runs up to the last moment they were seen alive (or their end); returns the number of postings."""
-    postings: list[Posting] = []
+    """Charge these runs up to the last moment they were seen alive (or their end); returns the number of charges."""
+    charges: list[Charge] = []
     changes: list[dict[str, Any]] = []
     for row in rows:
         until = row.closed_at or min(row.seen_at, now)
         cost = cost_micros(row.price_micros_per_hour, row.opened_at, until)
         if cost > row.charged_micros:
-            postings.append(
-                charge(
-                    key=run_charge_key(row.id, until),
-                    user=row.owner,
-                    amount_micros=cost - row.charged_micros,
-                    at=now,
-                    subject=f"run:{row.id}",
-                )
-            )
-            changes.append({"b_id": row.id, "b_charged": cost})
+            since = row.charged_until or row.opened_at
+            about = (run_charge_key(row.id, until), row.owner, "charge_compute", f"run:{row.id}", cost - row.charged_micros)
+            seconds = int((until - since).total_seconds())
+            charges.append(Charge(*about, since, until, seconds, row.workspace_id, row.price_version_id))
+            changes.append({"b_id": row.id, "b_charged": cost, "b_until": until})
     if changes:
         connection.execute(_SET_RUN, changes)
-    return post(connection, postings)
+    return post_charges(connection, charges, now)
 
 
 def settle_disks(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> int:
-    """Charge these workspaces' data disks up to ``now``; returns the number of postings."""
-    postings: list[Posting] = []
+    """Charge these workspaces' data disks up to ``now``; returns the number of charges."""
+    charges: list[Charge] = []
     changes: list[dict[str, Any]] = []
     for row in rows:
         due = disk_due(row, now)
         if due > 0:
-            key, subject = f"disk:{row.id}:{now.isoformat()}", f"disk:{row.id}"
-            postings.append(charge(key=key, user=row.owner, amount_micros=due, at=now, subject=subject, kind="charge_disk"))
-            changes.append({"b_id": row.id, "b_charged": row.disk_charged_micros + due})
+            since = max(row.disk_charged_until or row.disk_since, row.disk_since)
+            about = (f"disk:{row.id}:{now.isoformat()}", row.owner, "charge_disk", f"disk:{row.id}", due)
+            seconds = int((now - since).total_seconds())
+            charges.append(Charge(*about, since, now, seconds, row.id, row.disk_price_version_id))
+            changes.append({"b_id": row.id, "b_charged": row.disk_charged_micros + due, "b_until": now})
     if changes:
         connection.execute(_SET_DISK, changes)
-    return post(connection, postings)
+    return post_charges(connection, charges, now)
 
 
 def settle_disk(connection: Connection, row: Row[Any], now: datetime) -> None:
+    """Charge one disk, as at its release."""
     settle_disks(connection, [row], now)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from ark_extensions.domain.ledger import Posting, wallet
+from ark_extensions.domain.ledger import Posting, credit, wallet
 from ark_extensions.storage import Storage
 from ark_extensions.storage.journal import append
 from ark_extensions.storage.tables import accounts
@@ -24,5 +24,6 @@ def post_postings(storage: Storage, postings: Sequence[Posting]) -> int:
 
 
 def balance_of(connection: Connection, user: str) -> int:
-    """The wallet's balance in micros, 0 for a wallet that nothing was posted to."""
-    return connection.execute(select(accounts.c.balance_micros).where(accounts.c.name == wallet(user))).scalar() or 0
+    """What a user has, paid in and given, in micros; 0 when nothing was posted."""
+    mine = select(func.sum(accounts.c.balance_micros)).where(accounts.c.name.in_([wallet(user), credit(user)]))
+    return connection.execute(mine).scalar() or 0

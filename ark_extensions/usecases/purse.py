@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from ark_extensions.domain.ledger import wallet
+from ark_extensions.domain.ledger import credit, wallet
 from ark_extensions.domain.metering import cost_micros, disk_cost_micros, runway
 from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from ark_extensions.storage.tables import accounts, runs, workspaces
@@ -37,8 +37,10 @@ def disk_due(row: Row[Any], now: datetime) -> int:
 
 def read_purses(connection: Connection, owners: Sequence[str], now: datetime) -> dict[str, Purse]:
     """The purse of each owner, in three queries whatever their number."""
-    names = {wallet(owner): owner for owner in owners}
-    balances = {names[r.name]: r.balance_micros for r in connection.execute(select(accounts).where(accounts.c.name.in_(names)))}
+    names = {account(owner): owner for owner in owners for account in (wallet, credit)}
+    balances = dict.fromkeys(owners, 0)
+    for r in connection.execute(select(accounts).where(accounts.c.name.in_(names))):
+        balances[names[r.name]] += r.balance_micros
     due, burn = dict.fromkeys(owners, 0), dict.fromkeys(owners, 0)
     for r in connection.execute(select(runs).where(runs.c.owner.in_(owners), runs.c.closed_at.is_(None))):
         due[r.owner] += cost_micros(r.price_micros_per_hour, r.opened_at, min(r.seen_at, now)) - r.charged_micros
@@ -49,7 +51,7 @@ def read_purses(connection: Connection, owners: Sequence[str], now: datetime) ->
     for w in connection.execute(charged_disks):
         due[w.owner] += disk_due(w, now)
         burn[w.owner] += w.disk_price_micros_per_day * SECONDS_PER_HOUR // SECONDS_PER_DAY
-    return {o: Purse(balances.get(o, 0), balances.get(o, 0) - max(due[o], 0), burn[o]) for o in owners}
+    return {o: Purse(balances[o], balances[o] - max(due[o], 0), burn[o]) for o in owners}
 
 
 def read_purse(connection: Connection, owner: str, now: datetime) -> Purse:

@@ -26,21 +26,49 @@ _r = t.runs.c
 #: what a charge needs to know of a run: at 10,000 runs each further column is felt
 _CHARGED: tuple[Column[Any], ...] = (_r.id, _r.owner, _r.price_micros_per_hour, _r.opened_at, _r.seen_at, _r.closed_at, _r.charged_micros)
 
+#: runs or disks settled in one transaction
+BATCH = 5_000
+
 LOW = Sentence("The wallet lasts until about {empty_at} at the present use. Recharge it to keep this running.")
 
 
 def settle_usage(storage: Storage, *, now: datetime) -> int:
-    """Charge all open runs and disks up to now; a repeat posts nothing. Returns the number of postings."""
-    posted = 0
-    with storage.write() as connection:
-        posted += settle_runs(connection, connection.execute(select(*_CHARGED).where(t.runs.c.closed_at.is_(None))).all(), now)
-    w, a = t.workspaces, t.accounts
-    with storage.write() as connection:
-        # a disk is charged from a wallet that holds something; what an empty one owes for storage waits for the next recharge
-        paying = select(w).join(a, a.c.name == "wallet:" + w.c.owner)
-        rows = connection.execute(paying.where(w.c.disk_price_micros_per_day > 0, w.c.released_at.is_(None), a.c.balance_micros > 0)).all()
-        posted += settle_disks(connection, rows, now)
-    return posted
+    """Charge all open runs and disks up to now, a batch a transaction; a repeat posts nothing. Returns the number of charges."""
+    return _settle_open_runs(storage, now) + _settle_living_disks(storage, now)
+
+
+#: all that charging a run needs to know of it
+_METERED = tuple(
+    t.runs.c[name]
+    for name in ("id", "workspace_id", "owner", "price_version_id", "price_micros_per_hour")
+    + ("opened_at", "seen_at", "closed_at", "charged_micros", "charged_until")
+)
+
+
+def _settle_open_runs(storage: Storage, now: datetime) -> int:
+    posted, last, r = 0, "", t.runs
+    while True:
+        with storage.write() as connection:
+            batch = select(*_METERED).where(r.c.closed_at.is_(None), r.c.id > last).order_by(r.c.id).limit(BATCH)
+            rows = connection.execute(batch).all()
+            posted += settle_runs(connection, rows, now)
+        if len(rows) < BATCH:
+            return posted
+        last = rows[-1].id
+
+
+def _settle_living_disks(storage: Storage, now: datetime) -> int:
+    """A disk is charged from a wallet that holds something; what an empty one owes for storage waits for the next recharge."""
+    posted, last, w, a = 0, "", t.workspaces, t.accounts
+    holds = select(a.c.name).where(a.c.name.in_(["wallet:" + w.c.owner, "credit:" + w.c.owner]), a.c.balance_micros > 0).exists()
+    while True:
+        with storage.write() as connection:
+            living = select(w).where(w.c.disk_price_micros_per_day > 0, w.c.released_at.is_(None), w.c.id > last, holds)
+            rows = connection.execute(living.order_by(w.c.id).limit(BATCH)).all()
+            posted += settle_disks(connection, rows, now)
+        if len(rows) < BATCH:
+            return posted
+        last = rows[-1].id
 
 
 def watch_wallets(storage: Storage, *, now: datetime) -> list[StopOrder]:
@@ -63,12 +91,12 @@ def watch_wallets(storage: Storage, *, now: datetime) -> list[StopOrder]:
 
 def _low_owners(connection: Connection) -> list[str]:
     """Owners with open runs whose balance could be gone within the widest warning: one indexed query over the open runs."""
-    r, a = t.runs, t.accounts
+    r, paid, given = t.runs, t.accounts.alias("paid"), t.accounts.alias("given")
     burn = func.sum(r.c.price_micros_per_hour)
-    balance = func.coalesce(func.max(a.c.balance_micros), 0)
+    balance = func.coalesce(func.max(paid.c.balance_micros), 0) + func.coalesce(func.max(given.c.balance_micros), 0)
     hours = max(WARNING_MINUTES) // 60 + UNSETTLED_HOURS
-    query = select(r.c.owner).outerjoin(a, a.c.name == "wallet:" + r.c.owner).where(r.c.closed_at.is_(None)).group_by(r.c.owner)
-    return list(connection.execute(query.having(balance < burn * hours)).scalars())
+    query = select(r.c.owner).outerjoin(paid, paid.c.name == "wallet:" + r.c.owner).outerjoin(given, given.c.name == "credit:" + r.c.owner)
+    return list(connection.execute(query.where(r.c.closed_at.is_(None)).group_by(r.c.owner).having(balance < burn * hours)).scalars())
 
 
 def _stop_all(connection: Connection, owner: str, now: datetime) -> list[StopOrder]:

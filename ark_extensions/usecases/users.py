@@ -9,14 +9,14 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Row, select, update
 
 from ark_extensions.domain.errors import InvalidField, NotFound
-from ark_extensions.domain.ledger import gift
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import users
-from ark_extensions.usecases.journal import post
+from ark_extensions.usecases.gifts import give
 from ark_extensions.usecases.views import UserView
 
 LANGUAGES = ("zh", "en")
 MIN_PASSWORD = 10
+OPENING = "opening credit"
 _hasher = PasswordHasher()
 #: verified when the user is unknown or has no password, so that both cost the same time
 _NOBODY = _hasher.hash("nobody has this password")
@@ -33,10 +33,7 @@ def ensure_user(storage: Storage, *, name: str, admin: bool, opening_credit_micr
         if row is None:
             connection.execute(users.insert().values(name=name, admin=admin, created_at=now))
             if opening_credit_micros > 0:
-                opening = gift(
-                    key=f"opening:{name}", user=name, amount_micros=opening_credit_micros, at=now, actor="platform", memo="opening credit"
-                )
-                post(connection, [opening])
+                give(connection, key=f"opening:{name}", user=name, amount_micros=opening_credit_micros, at=now, actor="platform", memo=OPENING)
         elif row.admin != admin:
             connection.execute(update(users).where(users.c.name == name).values(admin=admin))
         return _view(connection.execute(select(users).where(users.c.name == name)).one())

@@ -7,12 +7,13 @@ from datetime import UTC, date, datetime
 from sqlalchemy import func, select
 
 from ark_extensions.domain import ledger
-from ark_extensions.domain.errors import InvalidField, NotFound
+from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.domain.metering import cost_micros, elapsed_micros
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
-from ark_extensions.usecases.journal import balance_of, post
+from ark_extensions.usecases.gifts import give
+from ark_extensions.usecases.journal import balance_of
 from ark_extensions.usecases.purse import read_purse
 from ark_extensions.usecases.views import Page, RunView, TransactionView, WalletView
 
@@ -27,8 +28,12 @@ def wallet(storage: Storage, *, user: str, now: datetime) -> WalletView:
 def list_transactions(storage: Storage, *, user: str, before: int | None = None, limit: int = 100) -> Page[TransactionView]:
     """Every movement of the wallet, newest first, with the balance after it."""
     e, x = t.entries, t.transactions
-    after = func.sum(e.c.amount_micros).over(order_by=e.c.transaction_id).label("balance_after")
-    mine = select(e.c.transaction_id, e.c.amount_micros, after).where(e.c.account == ledger.wallet(user)).subquery()
+    own = e.c.account.in_([ledger.wallet(user), ledger.credit(user)])
+    moved = (
+        select(e.c.transaction_id, func.sum(e.c.amount_micros).label("amount_micros")).where(own).group_by(e.c.transaction_id).subquery()
+    )
+    after = func.sum(moved.c.amount_micros).over(order_by=moved.c.transaction_id).label("balance_after")
+    mine = select(moved.c.transaction_id, moved.c.amount_micros, after).subquery()
     query = select(x, mine.c.amount_micros, mine.c.balance_after).join(mine, mine.c.transaction_id == x.c.id).order_by(x.c.id.desc())
     if before is not None:
         query = query.where(x.c.id < before)
@@ -75,9 +80,11 @@ def credit(storage: Storage, *, user: str, amount_micros: int, actor: str, reaso
     with storage.write() as connection:
         if connection.execute(select(t.users.c.name).where(t.users.c.name == user)).first() is None:
             raise NotFound("There is no user {name}.", name=user[:60])
-        memo = reason.strip()
-        post(
-            connection,
-            [ledger.gift(key=f"credit:{user}:{request_id}", user=user, amount_micros=amount_micros, at=now, actor=actor, memo=memo)],
-        )
+        memo, key = reason.strip(), f"credit:{user}:{request_id}"
+        gift = ledger.gift(key=key, user=user, amount_micros=amount_micros, at=now, actor=actor, memo=memo)
+        known = connection.execute(select(t.transactions.c.memo, t.entries.c.amount_micros).join(
+            t.entries, t.entries.c.transaction_id == t.transactions.c.id).where(t.transactions.c.idempotency_key == key)).all()  # fmt: skip
+        if known and (memo, amount_micros) not in {(row.memo, row.amount_micros) for row in known}:
+            raise Conflict("This request was already used for another credit. Reload the page and try again.", code="request_id_reused")
+        post(connection, [gift])
         return balance_of(connection, user)

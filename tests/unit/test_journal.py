@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
-from ark_extensions.domain.ledger import Posting, charge, gift, recharge
+from ark_extensions.domain.ledger import Posting, charge, recharge
 from ark_extensions.storage import Storage, migrate
 from ark_extensions.usecases.books import check_books
 from ark_extensions.usecases.journal import balance_of, post, post_postings
@@ -30,7 +30,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 
 def gave(key: str, amount: int = 10, user: str = "u") -> Posting:
-    return gift(key=key, user=user, amount_micros=amount, at=T0, actor="a", memo="")
+    return recharge(key=key, user=user, amount_micros=amount, at=T0, actor="a", memo="")
 
 
 def balance(storage: Storage, user: str = "u") -> int:

@@ -149,12 +149,17 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("frozen_at", sa.BigInteger(), nullable=True))
     op.add_column("users", sa.Column("frozen_reason", sa.Text(), nullable=True))
 
+    op.add_column("runs", sa.Column("charged_until", sa.BigInteger(), nullable=True))
+    op.add_column("workspaces", sa.Column("disk_charged_until", sa.BigInteger(), nullable=True))
     op.add_column("workspaces", sa.Column("budget_run_micros", sa.BigInteger(), nullable=True))
     op.add_column("workspaces", sa.Column("budget_total_micros", sa.BigInteger(), nullable=True))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.drop_column("charged_until")
     with op.batch_alter_table("workspaces", schema=None) as batch_op:
+        batch_op.drop_column("disk_charged_until")
         batch_op.drop_column("budget_total_micros")
         batch_op.drop_column("budget_run_micros")
 
