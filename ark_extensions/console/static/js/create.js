@@ -64,6 +64,8 @@ function show(quote) {
 
 let asking = null;
 let timer = 0;
+// an error that a quote put is cleared by the next good quote; one of the order itself stays until the next order
+let fromQuote = false;
 
 async function quoteNow() {
   asking?.abort();
@@ -79,9 +81,13 @@ async function quoteNow() {
   if (answer.aborted) return;
   problem.hidden = answer.ok || Boolean(answer.error.field);
   if (answer.ok) {
-    clearErrors(form);
+    if (fromQuote) clearErrors(form);
+    fromQuote = false;
     show(answer.data);
-  } else if (!showError(form, answer.error, { focus: false })) {
+    return;
+  }
+  fromQuote = true;
+  if (!showError(form, answer.error, { focus: false })) {
     problem.textContent = answer.error.message;
     const alert = form.querySelector("[data-form-error]");
     if (alert) alert.hidden = true;
@@ -95,6 +101,9 @@ function quoteSoon() {
 
 async function submit(event) {
   event.preventDefault();
+  clearTimeout(timer);
+  asking?.abort();
+  fromQuote = false;
   clearErrors(form);
   let body;
   try {

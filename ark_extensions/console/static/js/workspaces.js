@@ -31,6 +31,19 @@ function refresh(name) {
   });
 }
 
+// what was opened while a row was on its way stays open: the row comes again later
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const row = event.detail.target;
+  if (!row.classList?.contains("ws")) return;
+  if (event.detail.xhr.status === 404) {
+    event.detail.shouldSwap = true;
+    event.detail.serverResponse = "";
+  } else if (held(row)) {
+    event.detail.shouldSwap = false;
+    waiting.add(row.dataset.name);
+  }
+});
+
 /** What a control is, so that the focus finds it again in the new row. */
 const key = (control) => [control.tagName, control.dataset.menu ?? control.dataset.events ?? control.dataset.say ?? control.className].join();
 
@@ -139,6 +152,8 @@ function rename(row) {
     }
     name.textContent = answer.data?.display_name ?? input.value.trim();
     row.dataset.title = name.textContent;
+    const option = document.querySelector(`#events-of option[value="${CSS.escape(row.dataset.name)}"]`);
+    if (option) option.textContent = name.textContent;
     end();
     cell.querySelector("[data-rename]").focus();
     refresh(row.dataset.name);
