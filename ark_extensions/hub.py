@@ -177,11 +177,16 @@ def _message(answer: HTTPResponse) -> str:
     return " ".join(str(text).split())[:MESSAGE_MAX]
 
 
+#: what the Hub itself says, in its words for programmers; anything else is a spawner's sentence
+_HUBS_OWN = ("scopes", "credentials", "Forbidden", "Not Found", "resources not found", "Internal Server Error", "Service Unavailable")
+
+
 def _problem(answer: HTTPResponse, message: str) -> ArkError:
     """The domain error for an answer that is not a success."""
-    if answer.code in (401, 403) and (not message or "scopes" in message or message == "Forbidden"):
+    own = not message or any(words in message for words in _HUBS_OWN)
+    if answer.code in (401, 403) and own:
         return Forbidden("This token may not start and stop workspaces. Use one that has the right to.", code="token_without_servers")
-    if answer.code == 404:
+    if answer.code == 404 and own:
         return NotFound("The Hub does not know this user or workspace. Sign in again.", code="hub_not_found")
     if answer.code == 429:
         return Unavailable("Too many workspaces are starting at this moment. Try again in a minute.", code="hub_busy")
@@ -190,6 +195,8 @@ def _problem(answer: HTTPResponse, message: str) -> ArkError:
     if 400 <= answer.code < 500 and message:
         return Refused(message)
     log.warning("the Hub answered %s: %s", answer.code, message)
+    if answer.code == 503 and not own:
+        return Unavailable(message, code="start_failed")
     if answer.code in (502, 503, 504):
         return Unavailable("The Hub does not answer now. Try again in a minute.", code="hub_unreachable")
     return Unavailable("The workspace did not start or stop as it should. Look at its events, then try again.", code="hub_failed")

@@ -71,20 +71,5 @@ def list_runs(storage: Storage, *, user: str, month: date | None, now: datetime)
     return found
 
 
-def credit(storage: Storage, *, user: str, amount_micros: int, actor: str, reason: str, request_id: str, now: datetime) -> int:
-    """An operator gives a user credit, with a reason; once per ``request_id``. Returns the balance in micros."""
-    if not 0 < amount_micros <= MAX_AMOUNT_MICROS:
-        raise InvalidField("An amount is above 0 and at most 100,000,000.", field="amount")
-    if not 1 <= len(reason.strip()) <= 500:
-        raise InvalidField("Give a reason of at most 500 characters.", field="reason")
-    with storage.write() as connection:
-        if connection.execute(select(t.users.c.name).where(t.users.c.name == user)).first() is None:
-            raise NotFound("There is no user {name}.", name=user[:60])
-        memo, key = reason.strip(), f"credit:{user}:{request_id}"
-        gift = ledger.gift(key=key, user=user, amount_micros=amount_micros, at=now, actor=actor, memo=memo)
-        known = connection.execute(select(t.transactions.c.memo, t.entries.c.amount_micros).join(
-            t.entries, t.entries.c.transaction_id == t.transactions.c.id).where(t.transactions.c.idempotency_key == key)).all()  # fmt: skip
-        if known and (memo, amount_micros) not in {(row.memo, row.amount_micros) for row in known}:
-            raise Conflict("This request was already used for another credit. Reload the page and try again.", code="request_id_reused")
-        post(connection, [gift])
-        return balance_of(connection, user)
+#: an operator gives credit: the verb itself lives with the operator's others
+credit = operator.credit
