@@ -26,6 +26,8 @@ from ark_extensions.usecases.market import offer_of, prices
 from ark_extensions.usecases.views import Sentence, WorkspaceView
 from ark_extensions.usecases.workspaces import find, set_state, view_one
 
+#: a stop this soon after a sign of life was watched; after a longer silence nobody knows when it really ended
+WATCHED_WITHIN = timedelta(seconds=30)
 #: a beat for a workspace whose stop was recorded less than this ago is a late one, not a sign that it still runs
 REOPEN_AFTER = timedelta(seconds=15)
 
@@ -244,7 +246,17 @@ def record_stop(
             message = cause or FAILED_START
             emit(connection, **_say(row, message, now), kind="failed", severity="error", detail=raw)
             return
-        _finish(connection, row, row.stop_reason or reason or StopReason.EXITED, now, now, cause, raw)
+        why = row.stop_reason or reason or StopReason.EXITED
+        _finish(connection, row, why, _end_of_run(connection, row, why, now), now, cause, raw)
+
+
+def _end_of_run(connection: Connection, row: Row[Any], reason: str, now: datetime) -> datetime:
+    """Now, where the platform watched the stop; else the last moment the run was seen alive: uncertainty bills less."""
+    run = _open_run(connection, row.id)
+    if run is None or (reason != StopReason.EXITED and now - run.seen_at <= WATCHED_WITHIN):
+        return now
+    seen_at: datetime = run.seen_at
+    return seen_at
 
 
 def _finish(
