@@ -102,6 +102,14 @@ def run() -> list[Row]:
         many = asyncio.run(measure(path, 200))
         found.append(no_more_than(f"list of 200 workspaces ({kind}): p50", many[0], "ms", limit=30.0))
         found.append(
-            Row(f"queries of the list at 200, against 20 ({kind})", many[1], "queries", few[1], many[1] / few[1], "= baseline", many[1] == few[1])
+            Row(
+                f"queries of the list at 200, against 20 ({kind})",
+                many[1],
+                "queries",
+                few[1],
+                many[1] / few[1],
+                "= baseline",
+                many[1] == few[1],
+            )
         )
     return found

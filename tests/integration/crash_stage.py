@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.books import check_books
 from ark_extensions.usecases.views import RunView
 from ark_extensions.usecases.wallet import list_runs
+from ark_spawner.processes import descendants, read_mark
 from tests.platform import Platform, wait_until
 
 #: a platform that charges often, so that a kill has something to interrupt
@@ -72,11 +72,11 @@ class Someone:
         return str(answer.json["started"]) if answer.status == 200 and answer.json else None
 
     def processes(self, name: str = "crash") -> list[int]:
-        """The sandbox of a workspace as the machine sees it: the processes that name its data disk."""
-        mark = f"/disks/{self.api('GET', f'/workspaces/{name}')['id']}".encode()
-        found = [pid for pid in self.platform.processes() if mark in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        assert found, "the workspace has no process"
-        return found
+        """The sandbox of a workspace and all in it, as the machine sees them."""
+        run_dir = self.platform.state_dir / "runs" / self.api("GET", f"/workspaces/{name}")["id"]
+        mark = read_mark(run_dir / "process")
+        assert mark is not None, f"nothing in {run_dir} says which process it is"
+        return [mark.pid, *descendants(mark.pid)]
 
     def runs(self) -> list[RunView]:
         storage = Storage(f"sqlite:///{self.platform.state_dir / 'ark.sqlite'}")
