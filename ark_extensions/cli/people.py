@@ -16,7 +16,7 @@ from ark_extensions.domain.errors import ArkError, Conflict, NotFound, Unavailab
 from ark_extensions.domain.money import format_amount, parse_amount
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import users, wallet
+from ark_extensions.usecases import operator, users, wallet
 from ark_extensions.usecases.identifiers import new_id
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -91,7 +91,7 @@ def credit(name: str, amount: str, reason: str, request_id: str | None) -> None:
         raise ArkError("{amount} is not an amount ({reason}): write it like 20.00.", amount=repr(amount), reason=str(wrong)) from wrong
     with opened(settings) as storage:
         _known(storage, name)
-        balance = wallet.credit(
+        balance = operator.credit(
             storage, user=name, amount_micros=micros, actor="operator", reason=reason, request_id=request_id or new_id(), now=utc_now()
         )
     click.echo(f"{name}: {format_amount(balance)} {settings.currency}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ark_extensions.cli.books import books
 from ark_extensions.cli.catalog import catalog
@@ -28,6 +29,9 @@ class Ark(click.Group):
                 name = ".".join(str(part) for part in error["loc"])
                 _say(f"The setting `{name}` {error['msg'][:1].lower()}{error['msg'][1:]}: correct it in ark.yaml.")
             raise SystemExit(1) from None
+        except SQLAlchemyError as failure:
+            reason = str(getattr(failure, "orig", failure)).splitlines()[0]
+            _refuse(f"The database cannot be used ({reason}): see `ark doctor`.")
         except BrokenPipeError:
             raise SystemExit(0) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -56,7 +57,6 @@ class Driver:
         )
 
     def pids(self) -> dict[str, int]:
-        import json
 
         try:
             record = json.loads((self.state_dir / "children.json").read_text())
