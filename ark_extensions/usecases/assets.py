@@ -23,7 +23,7 @@ from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import Charge, post_charges
-from ark_extensions.usecases.compute import ACTIVE, free_compute, reserve
+from ark_extensions.usecases.compute import ACTIVE, free_compute, refuse_frozen, reserve
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.launches import order_stop
 from ark_extensions.usecases.market import offer_of, prices
@@ -60,6 +60,7 @@ def _monthly_price(connection: Connection, offer_id: str, now: datetime) -> tupl
 
 def _pay_term(connection: Connection, asset: Row[Any], months: int, request_id: str, price: PriceVersion, now: datetime) -> None:
     """Charge a term that begins where the last one ends; raises InsufficientBalance."""
+    refuse_frozen(connection, asset.owner)
     cost = price.price_micros * months
     available = read_purse(connection, asset.owner, now).available_micros
     if available < cost:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidField, SoldOut
+from ark_extensions.domain.errors import Conflict, Forbidden, InsufficientBalance, InvalidField, SoldOut
 from ark_extensions.domain.offers import Offer, Plan, place, price_at
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import tables as t
@@ -112,6 +112,7 @@ def free_compute(connection: Connection, holder: str) -> None:
 
 def require_first_hour(connection: Connection, owner: str, price_micros_per_hour: int, now: datetime) -> None:
     """Raises InsufficientBalance when the wallet does not hold the price of one hour."""
+    refuse_frozen(connection, owner)
     purse = read_purse(connection, owner, now)
     if purse.available_micros < price_micros_per_hour:
         raise InsufficientBalance(
@@ -119,3 +120,10 @@ def require_first_hour(connection: Connection, owner: str, price_micros_per_hour
             available_micros=purse.available_micros,
             price_micros=price_micros_per_hour,
         )
+
+
+def refuse_frozen(connection: Connection, owner: str) -> None:
+    """Raises Forbidden while the operator has frozen the owner's wallet."""
+    row = connection.execute(select(t.users.c.frozen_at).where(t.users.c.name == owner)).first()
+    if row is not None and row.frozen_at is not None:
+        raise Forbidden("Your wallet is frozen. Ask the operator of this platform.", code="wallet_frozen")

@@ -1,4 +1,4 @@
-"""The wallet as its owner sees it: balance, burn, movements and the runs of a month; and an operator's credit."""
+"""The wallet as its owner sees it: balance, burn, movements and the runs of a month."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from datetime import UTC, date, datetime
 from sqlalchemy import func, select
 
 from ark_extensions.domain import ledger
-from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.domain.metering import cost_micros, elapsed_micros
-from ark_extensions.domain.money import MAX_AMOUNT_MICROS
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
-from ark_extensions.usecases.gifts import give
-from ark_extensions.usecases.journal import balance_of
 from ark_extensions.usecases.purse import read_purse
 from ark_extensions.usecases.views import Page, RunView, TransactionView, WalletView
 
@@ -69,7 +65,3 @@ def list_runs(storage: Storage, *, user: str, month: date | None, now: datetime)
             RunView(row.id, row.workspace_name, row.offer_name, row.opened_at, row.closed_at, seconds, *price, cost, row.close_reason)
         )
     return found
-
-
-#: an operator gives credit: the verb itself lives with the operator's others
-credit = operator.credit

@@ -14,7 +14,7 @@ from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage, migrate
-from ark_extensions.usecases import books, deadlines, events, launches, market, orders, reconciliation, settlement, users, wallet, workspaces
+from ark_extensions.usecases import books, deadlines, events, launches, market, operator, orders, reconciliation, settlement, users, wallet, workspaces
 from ark_extensions.usecases.views import Sentence, WorkspaceOrder
 
 T0 = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
@@ -191,8 +191,8 @@ def test_a_wallet_without_the_first_hour_is_refused_with_the_way_out(storage: St
     with pytest.raises(InsufficientBalance) as refused:
         orders.place_order(storage, user="poor", order=ORDER, now=T0)
     assert "Recharge" in str(refused.value)
-    wallet.credit(storage, user="poor", amount_micros=1, actor="root", reason="gift", request_id="c1", now=T0)
-    wallet.credit(storage, user="poor", amount_micros=1, actor="root", reason="gift", request_id="c1", now=T0)
+    operator.credit(storage, user="poor", amount_micros=1, actor="root", reason="gift", request_id="c1", now=T0)
+    operator.credit(storage, user="poor", amount_micros=1, actor="root", reason="gift", request_id="c1", now=T0)
     assert wallet.wallet(storage, user="poor", now=T0).balance_micros == 3_600_000
     orders.place_order(storage, user="poor", order=ORDER, now=T0)
 

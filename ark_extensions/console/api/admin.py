@@ -10,7 +10,7 @@ from ark_extensions.console.api.routes import Call, NoInput, Route
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.money import parse_amount
-from ark_extensions.usecases import launches, market, users, wallet, workspaces
+from ark_extensions.usecases import launches, market, operator, users, wallet, workspaces
 
 
 async def people(call: Call) -> a.People:
@@ -33,7 +33,7 @@ async def credit(call: Call) -> a.Balance:
     body: CreditBody = call.body
     name = await _known(call)
     balance = await call.use(
-        wallet.credit,
+        operator.credit,
         user=name,
         amount_micros=parse_amount(body.amount),
         actor=call.user,
