@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ark_extensions.environments import PROJECT
+from ark_extensions.supervisor import lock
 
 T = TypeVar("T")
 API = "/services/console/api/v1"
@@ -90,15 +91,22 @@ class Platform:
         return int(facts["pid"] if name == "supervisor" else facts["processes"][name])
 
     def status(self) -> dict[str, Any]:
-        document = json.loads(self.ark("status", "--json", check=False).stdout)
-        assert isinstance(document, dict)
-        return document
+        """What the supervisor has noted of itself: pid, address, ready, processes; ``running`` False when there is none."""
+        pid = lock.holder(self.state_dir)
+        return {"processes": {}, **(lock.noted(self.state_dir) if pid else {}), "running": pid is not None, "pid": pid}
 
     def ark(self, *arguments: str, seconds: float = 60.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the `ark` command on this installation."""
         command = [sys.executable, "-m", "ark_extensions.cli", *arguments]
         done = subprocess.run(
-            command, env=self.environment(), cwd=PROJECT, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False
+            command,
+            env=self.environment(),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"ark {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -222,5 +230,3 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-

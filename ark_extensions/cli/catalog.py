@@ -6,9 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from ark_extensions.catalogue import import_item
 from ark_extensions.cli.installation import installation, opened, print_json, print_table, utc_now
 from ark_extensions.domain.money import format_amount
@@ -32,6 +29,9 @@ def catalog() -> None:
 @click.option("--license", "license_", default="", help="Its licence, e.g. CC-BY-4.0.")
 def import_(kind: str, name: str, directory: Path, title: str, description: str, license_: str) -> None:
     """Add DIR as a version of a dataset or model. Interrupted, the same command goes on; the same content is one version."""
+    from rich.console import Console  # a tenth of a second that only this command pays
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     settings = installation()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 #: how long a writer waits for another writer before it gives up, in seconds
 LOCK_TIMEOUT_SECONDS = 30
@@ -69,6 +70,8 @@ class Storage:
 
 
 def alembic_config(url: str) -> Config:
+    from alembic.config import Config  # only a start and a check migrate: the services start without it
+
     config = Config()
     config.set_main_option("script_location", str(resources.files("ark_extensions.storage") / "migrations"))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
@@ -77,4 +80,6 @@ def alembic_config(url: str) -> Config:
 
 def migrate(url: str) -> None:
     """Bring the database at ``url`` to the newest schema; creates it when it is not there."""
+    from alembic import command
+
     command.upgrade(alembic_config(url), "head")

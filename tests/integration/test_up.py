@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -22,7 +23,14 @@ SERVICES = ("hub", "proxy", "console", "billing", "autostop", "reconcile")
 def make(platform: Platform, *words: str, seconds: float = 200.0) -> subprocess.CompletedProcess[str]:
     command = ["make", *words, f"DIR={platform.state_dir}"]
     return subprocess.run(
-        command, cwd=PROJECT, env=platform.environment(), capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False
+        command,
+        cwd=PROJECT,
+        env=platform.environment(),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 
@@ -54,7 +62,13 @@ def test_ctrl_c_leaves_no_process(make_platform: Make) -> None:
     platform = make_platform()
     command = ["make", "up", f"DIR={platform.state_dir}", f"PORT={platform.port}"]
     process = subprocess.Popen(
-        command, cwd=PROJECT, env=platform.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=PROJECT,
+        env=platform.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         wait_until(platform.answers, seconds=120, every=0.3)
@@ -131,7 +145,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_works(make_platfo
 
 def test_doctor_and_status_of_a_running_platform(platform: Platform) -> None:
     wait_until(lambda: platform.ark("doctor", check=False).returncode == 0, seconds=60, every=1.0)
-    status = platform.status()
+    status = json.loads(platform.ark("status", "--json").stdout)
     assert status["running"] and status["answering"] and status["address"] == platform.address
     assert set(status["processes"]) == set(SERVICES)
 
