@@ -67,7 +67,9 @@ def run_tier(tier: str, options: Sequence[str]) -> Outcome:
     if ended:
         return Outcome(tier, counted.passed, counted.failed + 1, counted.skipped, counted.seconds, f"did not finish: {ended}")
     if process.returncode not in (0, 1, 5) and not counted.failed:
-        return Outcome(tier, counted.passed, counted.failed + 1, counted.skipped, counted.seconds, f"pytest ended with {process.returncode}")
+        return Outcome(
+            tier, counted.passed, counted.failed + 1, counted.skipped, counted.seconds, f"pytest ended with {process.returncode}"
+        )
     return counted
 
 

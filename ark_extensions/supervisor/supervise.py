@@ -181,7 +181,9 @@ class Supervisor:
         self._asked_to_stop = self._failed = True
         if name is None:
             self._out(
-                phrase("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(READY_WITHIN_SECONDS), logs=self._logs)
+                phrase(
+                    "The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(READY_WITHIN_SECONDS), logs=self._logs
+                )
             )
         for child in [self._children[name]] if name else self._children.values():
             self._out(phrase("The end of {log}:", log=child.log_path))

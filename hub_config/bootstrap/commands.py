@@ -141,7 +141,9 @@ def _install_for_tests() -> None:
         return
     if not (machine.is_root() and machine.has_apt()):
         command = f"sudo apt-get install -y {' '.join(wanted)}"
-        print("  • " + phrase("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command))
+        print(
+            "  • " + phrase("These packages are missing: {names}. Install them with `{command}`.", names=", ".join(wanted), command=command)
+        )
         return
     try:
         install_packages(wanted, Steps(1, log_dir=cache_directory() / "logs"))

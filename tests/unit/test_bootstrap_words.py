@@ -51,7 +51,9 @@ def test_every_sentence_has_a_chinese_one_with_the_same_fields() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize(("variables", "expected"), [({"LANG": "zh_CN.UTF-8"}, "zh"), ({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"), ({}, "en")])
+@pytest.mark.parametrize(
+    ("variables", "expected"), [({"LANG": "zh_CN.UTF-8"}, "zh"), ({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"), ({}, "en")]
+)
 def test_the_language_is_the_terminals(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
