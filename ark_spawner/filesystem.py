@@ -31,6 +31,8 @@ PLATFORM = PurePosixPath("/opt/ark/workspace")
 NODE_MODULES = PurePosixPath("/opt/ark/node_modules")
 CODE_SERVER = NODE_MODULES / "code-server"
 NODE = PurePosixPath("/opt/ark/node")
+#: host key and authorized keys of the workspace's sshd
+SSH = PurePosixPath("/run/ark/ssh")
 
 
 def item_path(mount: Mount) -> PurePosixPath:

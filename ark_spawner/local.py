@@ -22,14 +22,16 @@ from traitlets import Bool, Dict, Instance, Integer, List, Unicode
 from traitlets import Callable as CallableTrait
 
 from ark_extensions.domain.workspaces import LaunchSpec, Mount
+from ark_extensions.usecases import ssh_sessions
 from ark_extensions.usecases.views import Sentence
 from ark_spawner import local_run
 from ark_spawner.cgroups import ControlGroups
 from ark_spawner.environment import Mirrors, workspace_environment
 from ark_spawner.failures import StartFailure
-from ark_spawner.lifecycle import WorkspaceLifecycle
+from ark_spawner.lifecycle import WorkspaceLifecycle, now
 from ark_spawner.local_run import LocalRun
 from ark_spawner.options import WORKSPACE_ID
+from ark_spawner.ssh import SshFiles, can_serve
 
 MEMORY_FULL = Sentence(
     "The workspace's memory ({memory_gib} GiB) was full, so the system ended a program in it. Use less, or start it with more memory."
@@ -60,12 +62,14 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
     platform_dir = Unicode(help="directory of the platform's files inside workspaces").tag(config=True)
     code_server_dir = Unicode(help="directory of code-server").tag(config=True)
     node_dir = Unicode(help="directory of the Node that code-server runs on").tag(config=True)
+    ssh = Bool(False, help="let the SSH gateway into workspaces, where this machine has an sshd").tag(config=True)
     server_args = List(Unicode(), help="further arguments of jupyterhub-singleuser").tag(config=True)
     patience_seconds = Integer(120, help="a server that does not answer by then has failed to start").tag(config=True)
 
     _run: LocalRun | None = None
     _launching = False
     _oom_kills = 0
+    _ssh_files: SshFiles | None = None
 
     # what the Hub asks
 
@@ -87,7 +91,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         self._launching = False
 
     async def get_url(self) -> str:
-        return self._url(self._run.port) if self._run is not None else str(self.server.url)
+        return f"{self._url(self._run.port)}{self.server.base_url}" if self._run is not None else str(self.server.url)
 
     def make_preexec_fn(self, name: str) -> Callable[[], None] | None:
         return None
@@ -102,12 +106,15 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         self._oom_kills = 0
         try:
             self.step(20, "Preparing disks, datasets and models")
-            how = {"port": random_port(), "in_sandbox": self.sandbox}
-            run = self._run = await self._in_thread(partial(LocalRun.prepared, self._volumes, spec, **how))
+            prepare = partial(
+                LocalRun.prepared, self._volumes, spec, image=self._image(spec), port=random_port(), in_sandbox=self.sandbox
+            )
+            run = self._run = await self._in_thread(prepare)
             for name, moved in run.moved:
                 await self.note("moved", "warning", Sentence(MOVED.msgid, {"name": name, "moved": moved}))
             self.port = run.port
             environment = self._environment(spec, run)
+            self._ssh_files = await self._files_for_ssh(spec)
             self.step(40, "Starting the workspace")
             await self._in_thread(partial(run.start, self._program(spec, run), environment, self._plan(spec)))
             run.remember_inner()
@@ -162,7 +169,15 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
             code_server=_existing(self.code_server_dir),
             node=_existing(self.node_dir),
             sandbox=self.sandbox,
+            ssh=self._ssh_files,
         )
+
+    async def _files_for_ssh(self, spec: LaunchSpec) -> SshFiles | None:
+        """What sshd in the workspace needs; None where workspaces take no SSH."""
+        if not (self.ssh and self.sandbox and can_serve()):
+            return None
+        host_key = await self.use_case(partial(ssh_sessions.host_key, workspace_id=spec.workspace_id, now=now()))
+        return SshFiles(host_key.private, await self.use_case(partial(ssh_sessions.authorized_keys, owner=spec.owner)))
 
     def _image(self, spec: LaunchSpec) -> Path:
         directory = self.images.get(spec.image_reference)

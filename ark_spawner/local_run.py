@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ark_extensions.domain.ssh_access import RUN_FILES
 from ark_extensions.domain.workspaces import LaunchSpec, Mount
-from ark_spawner import disks, identity, sandbox
+from ark_spawner import disks, identity, sandbox, ssh
 from ark_spawner import filesystem as fs
 from ark_spawner.cgroups import ControlGroups, Group
 from ark_spawner.environment import Places
@@ -54,6 +55,7 @@ class Plan:
     platform: Path | None = None
     code_server: Path | None = None
     node: Path | None = None
+    ssh: ssh.SshFiles | None = None
 
 
 @dataclass
@@ -125,7 +127,11 @@ class LocalRun:
         disks.give_to(run.home, run.uid)
         disks.give_to(run.netdisk, run.uid)
         if in_sandbox:
-            at_home = [path.relative_to(fs.HOME) for path in map(PurePosixPath, (image, *interpreter_prefixes(image))) if path.is_relative_to(fs.HOME)]
+            at_home = [
+                path.relative_to(fs.HOME)
+                for path in map(PurePosixPath, (image, *interpreter_prefixes(image)))
+                if path.is_relative_to(fs.HOME)
+            ]
             run.moved = disks.prepare_mount_points(run.home, run.uid, at_home)
         else:
             run.moved = disks.link_mounts(run.home, run.netdisk, items)
@@ -191,12 +197,21 @@ class LocalRun:
         namespace = identity.user_namespace(self.uid)
         if namespace is not None:
             descriptors.append(namespace)
+        if plan.ssh is not None and plan.platform is not None:
+            program = self._with_door(program, plan.image, plan.ssh, descriptors)
         options = os.memfd_create("ark-sandbox")
         descriptors.append(options)
         line = sandbox.arguments(plan.spec, self._host_paths(plan), user_namespace=namespace)
         os.write(options, b"".join(os.fsencode(word) + b"\0" for word in line))
         os.lseek(options, 0, os.SEEK_SET)
         return sandbox.command(program, args_fd=options, user_namespace=namespace)
+
+    def _with_door(self, program: list[str], image: Path, files: ssh.SshFiles, descriptors: list[int]) -> list[str]:
+        """The program, and before it the door through which SSH comes in."""
+        ssh.prepare(self.directory, files, uid=self.uid)
+        listener = ssh.listening_socket(self.directory)
+        descriptors.append(listener)
+        return ssh.program(PurePosixPath(image / "bin/python"), fs.PLATFORM, listener, program)
 
     def _host_paths(self, plan: Plan) -> sandbox.HostPaths:
         return sandbox.HostPaths(
@@ -211,6 +226,7 @@ class LocalRun:
             platform=plan.platform,
             code_server=plan.code_server,
             node=plan.node,
+            ssh=self.directory / RUN_FILES if plan.ssh is not None and plan.platform is not None else None,
             root_links=root_links(),
         )
 

@@ -46,6 +46,7 @@ class HostPaths:
     platform: Path | None = None
     code_server: Path | None = None
     node: Path | None = None
+    ssh: Path | None = None
     root_links: tuple[tuple[str, str | None], ...] = field(
         default=(("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"))
     )
@@ -99,7 +100,10 @@ def _system(paths: HostPaths) -> list[str]:
         # its dependencies lie beside it
         (paths.code_server.parent if paths.code_server else None, fs.NODE_MODULES),
         (paths.node, fs.NODE),
+        (paths.ssh, fs.SSH),
     )
+    if paths.ssh is not None:  # bubblewrap makes missing parents for their owner alone
+        line += ["--perms", "0755", "--dir", str(fs.SSH.parent)]
     for source, place in brought:
         if source is not None:
             line += ["--ro-bind", str(source), str(place)]

@@ -35,6 +35,7 @@ def configure(c: Any, settings: Settings) -> None:
     c.ArkLocalSpawner.images = {"workspace": str(built.workspace), "pytorch": str(built.pytorch)}
     c.ArkLocalSpawner.mirrors = Mirrors(**settings.mirrors.model_dump())
     c.ArkLocalSpawner.sandbox = settings.sandbox
+    c.ArkLocalSpawner.ssh = settings.ssh_enabled
     c.ArkLocalSpawner.patience_seconds = settings.start_timeout_seconds
     c.ArkLocalSpawner.console_api_url = f"http://127.0.0.1:{settings.ports.console}{CONSOLE}api/v1"
     c.ArkLocalSpawner.platform_dir = str(PROJECT / "ark_extensions/workspace")

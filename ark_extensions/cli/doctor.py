@@ -168,7 +168,7 @@ def _running(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "ok", f"It answers on port {port}.")
         else:
             yield Finding(name, "problem", f"It does not answer on port {port}.", f"See {log / name}.log.")
-    for name in processes.LOOPS:
+    for name in processes.loops(settings):
         beat = beat_file(settings.state_dir, name)
         silent = time.time() - beat.stat().st_mtime if beat.exists() else None
         if silent is not None and silent < SILENT_SECONDS:

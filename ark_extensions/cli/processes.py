@@ -14,6 +14,7 @@ from ark_extensions.supervisor.children import Service
 # what a person waits for; the loops start when these answer
 FIRST = ("proxy", "hub", "console")
 LOOPS = ("billing", "autostop", "reconcile")
+SSH = "ssh"
 # the Hub stops the workspaces, which needs the proxy and takes its time
 STOP_ORDER = ("hub", "console")
 HUB_STOP_SECONDS = 60.0
@@ -28,9 +29,14 @@ def services(settings: Settings, built: Environments, environment: Mapping[str, 
         "proxy": Service("proxy", proxy_command(settings, built), _proxy_environment(with_proxy_token)),
         "hub": Service("hub", [sys.executable, "-m", "jupyterhub", "-f", hub_config], with_proxy_token, stop_seconds=HUB_STOP_SECONDS),
     }
-    for name in ("console", *LOOPS):
+    for name in ("console", *loops(settings)):
         found[name] = Service(name, [sys.executable, "-m", f"ark_extensions.{name}"], environment)
     return found
+
+
+def loops(settings: Settings) -> tuple[str, ...]:
+    """What runs beside the platform's first processes: the SSH gateway too, where workspaces take SSH."""
+    return (*LOOPS, SSH) if settings.ssh_enabled and settings.sandbox else LOOPS
 
 
 def proxy_command(settings: Settings, built: Environments) -> list[str]:

@@ -112,7 +112,7 @@ def _run(state_dir: Path) -> int:
     preparation.write_command(state_dir)
     everything = processes.services(settings, built, processes.child_environment(settings))
     supervisor.catch_signals()
-    supervisor.expect([everything[name] for name in processes.LOOPS])
+    supervisor.expect([everything[name] for name in processes.loops(settings)])
     for name in processes.FIRST:
         supervisor.add(everything[name])
     _note(supervisor, settings, ready=False)

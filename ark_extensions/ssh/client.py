@@ -34,7 +34,7 @@ DIAL_SECONDS = 10.0
 WINDOW_BYTES = 4 * 1024 * 1024
 
 ONLY_A_GATEWAY = "This is a gateway, not a workspace. Use: ssh -J {user}@GATEWAY user@WORKSPACE"
-ONLY_PORT_22 = "Only port 22 of a workspace is reached here. For another port of it use -L in the session: ssh -L 8080:localhost:{port} …"
+ONLY_PORT_22 = "Only port 22 of a workspace is reached here. For another port of it use -L in the session: ssh -L 8080:localhost:{port} ..."
 TOO_MANY = "You have {count} SSH sessions open, which is the limit. Close some and connect again."
 NO_SSH_YET = "Workspace {name} does not take SSH now. If it has just started, connect again in a moment; else restart it."
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
+from ark_extensions.domain.ssh_access import AUTHORIZED_KEYS, RUN_FILES, RUN_SOCKET
 from ark_extensions.volumes.local_dir import LocalDirVolumes
-
-#: names within a run's directory; `ark_spawner.ssh` makes them
-SOCKET, FILES, AUTHORIZED_KEYS = "ssh.sock", "ssh", "authorized_keys"
 
 
 class LocalConnector:
@@ -31,8 +28,8 @@ class LocalConnector:
         except FileNotFoundError:
             number = None
         try:
-            exists = number is not None and os.path.lexists(f"/proc/self/fd/{number}/{SOCKET}")
-            yield f"/proc/self/fd/{number}/{SOCKET}" if exists else None
+            exists = number is not None and os.path.lexists(f"/proc/self/fd/{number}/{RUN_SOCKET}")
+            yield f"/proc/self/fd/{number}/{RUN_SOCKET}" if exists else None
         finally:
             if number is not None:
                 os.close(number)
@@ -42,9 +39,9 @@ class LocalConnector:
         if self._written.get(workspace_id) == (launch_id, keys):
             return
         directory = self._volumes.find_run_dir(workspace_id)
-        if directory is None or not (directory / FILES).is_dir():
+        if directory is None or not (directory / RUN_FILES).is_dir():
             return
-        place = directory / FILES / AUTHORIZED_KEYS
+        place = directory / RUN_FILES / AUTHORIZED_KEYS
         fresh = directory / f"{AUTHORIZED_KEYS}.new"
         fresh.write_text(keys)
         fresh.chmod(0o644)

@@ -37,6 +37,7 @@ CASES = {
     "cpu-as-user": (SPEC, PATHS, None),
     "cpu-as-root": (SPEC, PATHS, 9),
     "gpu-with-data": (GPU, GPU_PATHS, None),
+    "with-ssh": (SPEC, replace(PATHS, ssh=STATE / "runs/ws1/ssh"), None),
     "bare": (SPEC, replace(PATHS, platform=None, code_server=None, node=None), None),
 }
 

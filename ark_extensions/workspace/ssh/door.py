@@ -84,7 +84,6 @@ class Keeper:
         self._listener, self._config = listener, config
         self._children: set[int] = set()
         self._ending = False
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def run(self) -> None:
         """Until the workspace ends."""
@@ -121,11 +120,11 @@ class Keeper:
             connection.setblocking(True)
             self._reap()
             number = connection.fileno()
-            actions = [(os.POSIX_SPAWN_DUP2, number, 0), (os.POSIX_SPAWN_DUP2, number, 1), (os.POSIX_SPAWN_DUP2, self._null, 2)]
+            actions = [(os.POSIX_SPAWN_DUP2, number, 0), (os.POSIX_SPAWN_DUP2, number, 1)]
             try:
                 pid = os.posix_spawn(
                     SSHD,
-                    ["sshd", "-i", "-f", str(self._config)],
+                    ["sshd", "-i", "-e", "-f", str(self._config)],
                     {"PATH": "/usr/bin:/bin"},
                     file_actions=actions,
                     setsigdef=[signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE],
