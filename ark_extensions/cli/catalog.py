@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+
 from ark_extensions.catalogue import import_item
 from ark_extensions.cli.installation import installation, opened, print_json, print_table, utc_now
 from ark_extensions.domain.money import format_amount
