@@ -103,6 +103,8 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
     async def poll(self) -> int | None:
         status = await self.poll_process()
         if status is None:
+            if self._check_pending and self._watching is None:  # a restarted Hub looks at it: tell as soon as it is ready
+                self._watching = asyncio.get_running_loop().create_task(self._watch_ready(None))
             await self._alive()
         elif self._ended is None and self._launch_id is not None:
             self._ended = (status, Sentence(ENDED.msgid, {"exit_code": status}))
@@ -172,9 +174,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
         self._workspace_id = workspace_id_of(self.user_options)
         if not self.name:
             raise Forbidden("Workspaces have names: create one in the console's marketplace.", code="default_server")
-        call = partial(
-            launches.authorize_launch, owner=self.user.name, server_name=self.name, workspace_id=self._workspace_id, now=now()
-        )
+        call = partial(launches.authorize_launch, owner=self.user.name, server_name=self.name, workspace_id=self._workspace_id, now=now())
         self._authorizing = asyncio.ensure_future(self.use_case(call))
         self._authorizing.add_done_callback(self._authorized)
         return await asyncio.shield(self._authorizing)
@@ -239,7 +239,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
         launch_id = self._launch_id
         if spawning is not None:
             await asyncio.wait([spawning])
-        while launch_id == self._launch_id and self.pending == "spawn":
+        while launch_id == self._launch_id and self.pending in ("spawn", "check"):
             await asyncio.sleep(0.05)
         if launch_id == self._launch_id and self.ready:
             await self._alive()
@@ -298,7 +298,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
         exit_code, cause = self._ended or (None, None)
         cause = detail.pop("cause", None) or cause
         if self._failure is not None:
-            cause, detail = self._failure.sentence, {**detail, **self._failure.detail, "code": self._failure.code}
+            exit_code, cause, detail = None, self._failure.sentence, {**detail, **self._failure.detail, "code": self._failure.code}
         call = partial(
             launches.record_stop,
             workspace_id=self._workspace_id,
