@@ -42,7 +42,9 @@ class Someone:
     def order(self, name: str = "crash", **extra: Any) -> None:
         offers = self.api("GET", "/offers?available=true&plan=payg")["items"]
         offer = min(offers, key=lambda o: (o["vcpu"], o["memory_gib"]))
-        self.api("POST", "/workspaces", {"request_id": uuid.uuid4().hex, "name": name, "offer": offer["id"], "image": "python-cpu", **extra})
+        self.api(
+            "POST", "/workspaces", {"request_id": uuid.uuid4().hex, "name": name, "offer": offer["id"], "image": "python-cpu", **extra}
+        )
 
     def state(self, name: str = "crash") -> str:
         return str(self.api("GET", f"/workspaces/{name}")["state"])
@@ -55,7 +57,9 @@ class Someone:
                 return None
             return state if state in states else None
 
-        return wait_until(there, seconds=seconds, message=f"{name} was not {' or '.join(states)} within {seconds} s\n{self.platform.logs()}")
+        return wait_until(
+            there, seconds=seconds, message=f"{name} was not {' or '.join(states)} within {seconds} s\n{self.platform.logs()}"
+        )
 
     def running(self, name: str = "crash", **extra: Any) -> str:
         """Order a workspace and wait until its JupyterLab answers; returns what identifies this very server."""
