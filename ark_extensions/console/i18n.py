@@ -121,7 +121,8 @@ def _relative(seconds: int, language: str) -> str:
 def time_element(at: datetime, text: str, form: str) -> Markup:
     """``form`` tells the browser how to write it: ``ago``, ``clock`` (date and minute), ``left`` (a countdown)."""
     iso = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Markup(f'<time datetime="{iso}" data-form="{form}" title="{exact(at)}">{escape(text)}</time>')
+    title = "" if form == "clock" else f' title="{exact(at)}"'
+    return Markup(f'<time datetime="{iso}" data-form="{form}"{title}>{escape(text)}</time>')
 
 
 def fill_html(text: Markup, params: Mapping[str, Any]) -> Markup:

@@ -37,18 +37,18 @@ class Workspaces(Page):
     async def get(self) -> None:
         mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
         await self.page(
-            "workspaces.html", workspaces=mine, ACTIVE=ACTIVE, STARTABLE=STARTABLE, chosen=self.get_query_argument("events", "")[:30],
+            "workspaces.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, chosen=self.get_query_argument("events", "")[:30],
             new=self.get_query_argument("new", "")[:30], cursor=max((v.event_cursor for v in mine), default=0),
             open_events=bool(self.get_query_argument("events", "") or self.get_query_argument("new", "")),
         )  # fmt: skip
 
 
 class Row(Page):
-    """One workspace's row, as it is now."""
+    """One workspace's row as it is now, with why it is so (the list leaves that out until somebody asks)."""
 
     async def get(self, name: str) -> None:
         view = await self.use(workspaces.get_workspace, owner=self.me, name=name, now=self.now)
-        self.fragment("_row.html", w=view, ACTIVE=ACTIVE, STARTABLE=STARTABLE)
+        self.fragment("_row.html", w=view, STARTABLE=STARTABLE, with_why=True)
 
 
 class Rows(Page):
@@ -56,7 +56,7 @@ class Rows(Page):
 
     async def get(self) -> None:
         mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
-        self.fragment("_rows.html", workspaces=mine, ACTIVE=ACTIVE, STARTABLE=STARTABLE)
+        self.fragment("_rows.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False)
 
 
 class Dialog(Page):

@@ -61,6 +61,8 @@ function toggleWhy(row, on) {
   row.querySelector("tr.why").hidden = !on;
   if (on) open.add(row.dataset.name);
   else open.delete(row.dataset.name);
+  // the list comes without the sentences; a row fetched alone has them
+  if (on && !row.querySelector("tr.why ul")) refresh(row.dataset.name);
 }
 
 // menus: one template for all rows, put under the button that is pressed
@@ -69,8 +71,8 @@ function fillMenu(menu, button, row) {
   const name = row.dataset.name;
   const lab = menu.querySelector('[data-item="lab"]');
   if (lab) {
-    lab.href = button.dataset.lab;
-    menu.querySelector('[data-item="code"]').href = button.dataset.code;
+    lab.href = `${button.dataset.server}/lab`;
+    menu.querySelector('[data-item="code"]').href = `${button.dataset.server}/vscode/?folder=/home/user`;
   }
   const clone = menu.querySelector('[data-item="clone"]');
   if (clone) clone.href = `${prefix}/workspaces/new?clone=${encodeURIComponent(name)}`;
