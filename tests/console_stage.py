@@ -244,6 +244,11 @@ def _hub_answers(stage: Stage) -> bool:
         return False
 
 
+def _console_answers(stage: Stage) -> bool:
+    assert stage.processes["console"].poll() is None, (stage.directory / "console.log").read_text()[-3000:]
+    return stage.console_answers()
+
+
 @contextmanager
 def running_stage() -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="ark-console-") as name:
@@ -260,7 +265,7 @@ def running_stage() -> Iterator[Stage]:
             stage.start_console()
             _start_hub(stage)
             until(functools.partial(_hub_answers, stage), seconds=60)
-            until(stage.console_answers, seconds=30)
+            until(functools.partial(_console_answers, stage), seconds=60)
             yield stage
         finally:
             for process in stage.processes.values():

@@ -169,7 +169,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         await self._write(f"retry: {RETRY_MILLISECONDS}\n\n")
         if after is not None:
-            await self._replay(subscription.owner, name, min(after, self._feed.newest))
+            await self._replay(subscription.owner, name, await self._known(after))
         beat_at = loop.time() + self._heartbeat
         while not subscription.ended:
             event = None
@@ -184,6 +184,10 @@ class Stream:
                 except ArkError:
                     return
                 await self._write(": still here\n\n")
+
+    async def _known(self, after: int) -> int:
+        """``after``, if there is such an event already; a number from the future would hide what is to come."""
+        return after if after <= self._feed.newest else min(after, int(await self._use(newest_event_id)))
 
     async def _replay(self, owner: str, name: str | None, after: int) -> None:
         self._sent = after
