@@ -13,8 +13,8 @@ from ark_extensions.environments import PROJECT
 
 sys.path.insert(0, str(PROJECT / "ark_extensions/workspace/lib"))
 
-from ark_workspace.activity import Look, Work, work_between  # noqa: E402
-from ark_workspace.observe import Process, cpu_of, is_alone, read_processes, terminal_moment, workspace_processes  # noqa: E402
+from ark_workspace.activity import Look, Work, work_between
+from ark_workspace.observe import Process, cpu_of, is_alone, read_processes, terminal_moment, workspace_processes
 
 BEFORE = Look(at=1000.0, cpu_seconds=50.0, kernel_at=900.0, terminal_at=900.0, saved_at=900.0)
 

@@ -31,7 +31,7 @@ def test_the_labextension_says_everything_in_both_languages() -> None:
     en, zh = dict(pattern.findall(english[1])), dict(pattern.findall(chinese[1]))
     assert set(en) == set(zh)
     assert {k: sorted(re.findall(r"\{\w+\}", v)) for k, v in en.items()} == {k: sorted(re.findall(r"\{\w+\}", v)) for k, v in zh.items()}
-    assert {key for key in re.findall(r"words\.(\w+)", text)} <= set(en)
+    assert set(re.findall(r"words\.(\w+)", text)) <= set(en)
 
 
 def test_nothing_of_the_rest_of_ark_is_imported() -> None:
