@@ -82,7 +82,9 @@ def duration(span: timedelta | float | int | None, language: str) -> str:
         return gettext(_("over 10 years"))
     days, hours, minutes = seconds // 86_400, seconds // 3600, seconds // 60
     if days >= 3:
-        return gettext(_("{days} d {hours} h")).format(days=days, hours=hours % 24) if days < 30 else gettext(_("{days} d")).format(days=days)
+        return (
+            gettext(_("{days} d {hours} h")).format(days=days, hours=hours % 24) if days < 30 else gettext(_("{days} d")).format(days=days)
+        )
     if hours >= 10:
         return gettext(_("{hours} h")).format(hours=hours)
     if hours >= 1:

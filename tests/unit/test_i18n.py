@@ -27,7 +27,7 @@ def test_a_translation_has_the_fields_of_its_sentence() -> None:
 
 
 def test_extraction_finds_sentences_wherever_they_are_written() -> None:
-    text = '''
+    text = """
 raise Conflict("a" "b", code="x")
 say(Sentence("c {n}"), other("not this"))
 BUSY_SENTENCES: dict[str, str] = {"k": "d"}
@@ -35,13 +35,15 @@ ENDED = {"k": "e"}
 x = Sentence(ENDED["k"])
 y = _("f" if z else "g")
 PLAIN = {"k": "not this either"}
-'''
+"""
     assert sorted(s for _line, s in extract.from_python(text)) == ["ab", "c {n}", "d", "e", "f", "g"]
     assert [s for _line, s in extract.from_template('{{ _("h") }}{{ t("no") }}{% if _("i {n}", n=1) %}{% endif %}')] == ["h", "i {n}"]
 
 
 def test_a_sentence_is_filled_in_the_readers_language() -> None:
-    sentence = Sentence("It costs {price_micros} an hour; {cost_micros} so far in this run.", {"price_micros": 3_200_000, "cost_micros": 123})
+    sentence = Sentence(
+        "It costs {price_micros} an hour; {cost_micros} so far in this run.", {"price_micros": 3_200_000, "cost_micros": 123}
+    )
     assert i18n.render(sentence, "en", "CNY") == "It costs ¥3.20 an hour; ¥0.000123 so far in this run."
     assert i18n.render(sentence, "zh", "CNY") == "每小时 ¥3.20，本次运行目前 ¥0.000123。"
 
@@ -65,7 +67,14 @@ def test_a_missing_or_odd_parameter_never_fails() -> None:
 
 @pytest.mark.parametrize(
     ("micros", "places", "text"),
-    [(3_200_000, None, "¥3.20"), (1, None, "¥0.000001"), (-1_500_000, None, "−¥1.50"), (1_999_999, 2, "¥1.99"), (0, 4, "¥0.0000"), (82_400_000, 2, "¥82.40")],
+    [
+        (3_200_000, None, "¥3.20"),
+        (1, None, "¥0.000001"),
+        (-1_500_000, None, "−¥1.50"),
+        (1_999_999, 2, "¥1.99"),
+        (0, 4, "¥0.0000"),
+        (82_400_000, 2, "¥82.40"),
+    ],
 )
 def test_money_is_exact_or_cut_never_rounded_up(micros: int, places: int | None, text: str) -> None:
     assert i18n.money(micros, "CNY", places) == text

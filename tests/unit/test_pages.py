@@ -28,7 +28,9 @@ def workspace(**changes: Any) -> WorkspaceView:
     """A running workspace, changed."""
     values: dict[str, Any] = {
         "id": "1", "owner": "alice", "name": "ws1", "display_name": "one", "state": State.RUNNING, "offer": OFFER, "price_micros_per_hour": 100_000,
-        "image_id": "i", "image_name": "Python", "data_disk_gib": 0, "datasets": (), "models": (), "auto_stop_at": None, "idle_stop_minutes": None,
+       
+        "image_id": "i", "image_name": "Python", "data_disk_gib": 0, "datasets": (), "models": (), "auto_stop_at": None,
+        "idle_stop_minutes": None,
         "created_at": NOW, "started_at": NOW, "seen_at": NOW, "cost_this_run_micros": 5, "cost_total_micros": 7, "restorable_until": None,
         "why": (Sentence("Renamed to “{name}”.", {"name": EVIL}),), "event_cursor": 3, **changes,
     }  # fmt: skip
@@ -64,7 +66,9 @@ def test_advanced_detail_is_text_of_the_event() -> None:
     env = look.environment("en", "CNY")
     html = env.get_template("_events.html").render(events=[event], next=None, name="", advanced=True, raw=raw, more=False, now=NOW)
     assert "<script>" not in html and "&lt;script&gt;" in html
-    assert "event-raw" not in env.get_template("_events.html").render(events=[event], next=None, name="", advanced=False, raw=raw, more=False, now=NOW)
+    assert "event-raw" not in env.get_template("_events.html").render(
+        events=[event], next=None, name="", advanced=False, raw=raw, more=False, now=NOW
+    )
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -99,7 +103,11 @@ def offer(id: str, *, gpu: str | None = None, count: int = 0, memory: int = 4, p
     return OfferView(Offer(id, id, Plan.PAYG, quantities), price * 1_000_000, "hour", "v", free, 1)
 
 
-OFFERS = [offer("cpu"), offer("a10", gpu="A10", count=1, memory=60, price=2), offer("a10x2", gpu="A10", count=2, memory=120, price=4, free=0)]
+OFFERS = [
+    offer("cpu"),
+    offer("a10", gpu="A10", count=1, memory=60, price=2),
+    offer("a10x2", gpu="A10", count=2, memory=120, price=4, free=0),
+]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +128,18 @@ def test_filters_leave_what_was_asked_for(wanted: dict[str, Any], ids: list[str]
     assert [view.offer.id for view in matching(OFFERS, filters)] == ids
 
 
-@pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example", "/hub/logout", "/services/console/\\evil", "/services/console/\nx", "", "/services/consolex"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/hub/logout",
+        "/services/console/\\evil",
+        "/services/console/\nx",
+        "",
+        "/services/consolex",
+    ],
+)
 def test_a_return_address_is_one_of_our_pages(address: str) -> None:
     assert frame.safe_return(address) == "/services/console/"
     assert frame.safe_return("/services/console/wallet?before=3") == "/services/console/wallet?before=3"
@@ -156,7 +175,10 @@ def test_months_follow_each_other_over_the_turn_of_the_year() -> None:
 
 
 def test_what_holds_compute_stands_first_and_released_last() -> None:
-    views = [workspace(name=n, state=s, created_at=NOW + timedelta(minutes=i)) for i, (n, s) in enumerate([("r", State.RELEASED), ("a", State.RUNNING), ("s", State.STOPPED), ("b", State.STARTING)])]
+    views = [
+        workspace(name=n, state=s, created_at=NOW + timedelta(minutes=i))
+        for i, (n, s) in enumerate([("r", State.RELEASED), ("a", State.RUNNING), ("s", State.STOPPED), ("b", State.STARTING)])
+    ]
     assert [view.name for view in ordered(views)] == ["b", "a", "s", "r"]
 
 

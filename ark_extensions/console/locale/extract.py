@@ -1,7 +1,8 @@
 """Finds every msgid in the project and brings `ark.po` up to date: ``python -m ark_extensions.console.locale.extract``.
 
 Why not `pybabel extract`: our sentences live in ``Sentence("…")``, in errors of the domain and in tables of constants
-(``Sentence(TABLE[reason])``, or a name that ends in ``SENTENCES``); all of them are found here from the syntax tree, without importing anything.
+(``Sentence(TABLE[reason])``, or a name that ends in ``SENTENCES``); all of them are found here from the syntax tree,
+without importing anything.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("ark_extensions", "ark_spawner", "hub_config")
 PO = Path(__file__).parent / "zh" / "LC_MESSAGES" / "ark.po"
 #: calls whose first argument is a msgid
-CALLS = frozenset(
-    "_ gettext N_ Sentence say ArkError Malformed InvalidField NotFound Forbidden Conflict SoldOut InsufficientBalance Unavailable Refused".split()
-)
+_ERRORS = "ArkError Malformed InvalidField NotFound Forbidden Conflict SoldOut InsufficientBalance Unavailable Refused"
+CALLS = frozenset(["_", "gettext", "Sentence", "say", *_ERRORS.split()])
 FIELD = re.compile(r"\{(\w+)\}")
 
 

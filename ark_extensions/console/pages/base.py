@@ -51,16 +51,31 @@ def notices(wallet: WalletView, workspaces: list[WorkspaceView], now: datetime) 
     urgency = level(wallet)
     if wallet.runway is not None and urgency == "red":
         found.append(("danger", look.say(
-            "The balance lasts until {empty_at}. Then your workspaces are stopped; their files stay. Ask an administrator for credit, or stop what you do not need.",
+            "The balance lasts until {empty_at}. Then your workspaces are stopped; their files stay. "
+                    "Ask an administrator for credit, or stop what you do not need.",
             empty_at=(now + wallet.runway).isoformat())))  # fmt: skip
     elif urgency == "red":
-        found.append(("danger", look.say("The balance is used up. Ask an administrator for credit, then start your workspaces again. Nothing was deleted.")))
+        found.append(
+            (
+                "danger",
+                look.say("The balance is used up. Ask an administrator for credit, then start your workspaces again. Nothing was deleted."),
+            )
+        )
     elif wallet.runway is not None and urgency == "amber":
         found.append(("warning", look.say("The balance lasts until {empty_at}.", empty_at=(now + wallet.runway).isoformat())))
     for workspace in workspaces:
         at = workspace.auto_stop_at
         if at is not None and workspace.state == "running" and timedelta() < at - now <= SOON:
-            found.append(("warning", look.say("{name} stops at {stop_at}. Extend it in its row if you still need it.", name=workspace.display_name, stop_at=at.isoformat())))
+            found.append(
+                (
+                    "warning",
+                    look.say(
+                        "{name} stops at {stop_at}. Extend it in its row if you still need it.",
+                        name=workspace.display_name,
+                        stop_at=at.isoformat(),
+                    ),
+                )
+            )
     return found[:3]
 
 

@@ -36,7 +36,8 @@ class Create(Page):
             except NotFound:
                 return Prefill()
             return Prefill(
-                offer=source.offer.id, image=source.image_id, disk=source.data_disk_gib, datasets=dict(source.datasets), models=dict(source.models),
+                offer=source.offer.id, image=source.image_id, disk=source.data_disk_gib, datasets=dict(source.datasets),
+                models=dict(source.models),
                 idle=source.idle_stop_minutes, display_name=source.display_name, cloned_from=source.display_name,
             )  # fmt: skip
         return Prefill(
@@ -48,7 +49,7 @@ class Create(Page):
     async def get(self) -> None:
         now = self.now
         chosen = await self.prefill()
-        offers = [v for v in await self.use(market.list_offers, plan=Plan.PAYG, now=now)]
+        offers = list(await self.use(market.list_offers, plan=Plan.PAYG, now=now))
         await self.page(
             "create.html",
             chosen=chosen,

@@ -68,7 +68,8 @@ def environment(language: str, currency: str) -> Environment:
 
     env.globals.update(
         _=translate, prefix=PREFIX, asset=asset, language=language, currency=currency, words=browser_words(language),
-        state_word=named(STATES), reason_word=named(CLOSE_REASONS), kind_word=named(KINDS), actor_word=named(ACTORS), memo_word=named(MEMOS),
+        state_word=named(STATES), reason_word=named(CLOSE_REASONS), kind_word=named(KINDS), actor_word=named(ACTORS),
+        memo_word=named(MEMOS),
     )  # fmt: skip
     env.filters.update(
         money=lambda micros, places=None: i18n.money(micros, currency, places),

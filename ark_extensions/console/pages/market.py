@@ -62,7 +62,9 @@ def matching(offers: list[OfferView], filters: Filters) -> list[OfferView]:
         and (most is None or view.price_micros <= most)
         and (not filters.available or view.free > 0)
     ]
-    return sorted(found, key=lambda v: (v.offer.quantities.gpu_model is None, v.offer.quantities.gpu_model or "", v.price_micros, v.offer.name))
+    return sorted(
+        found, key=lambda v: (v.offer.quantities.gpu_model is None, v.offer.quantities.gpu_model or "", v.price_micros, v.offer.name)
+    )
 
 
 class Marketplace(Page):

@@ -51,7 +51,10 @@ class Wallet(Page):
     async def get(self) -> None:
         before = self.get_query_argument("before", "")
         page = await self.use(
-            wallet.list_transactions, user=self.me, before=int(before[:15]) if before.isascii() and before.isdigit() else None, limit=MOVEMENTS_A_PAGE
+            wallet.list_transactions,
+            user=self.me,
+            before=int(before[:15]) if before.isascii() and before.isdigit() else None,
+            limit=MOVEMENTS_A_PAGE,
         )
         context = {"movements": page.items, "next": page.next, "subjects": await self.subjects(page.items)}
         if self.request.headers.get("HX-Request"):
@@ -68,7 +71,9 @@ class BillsFile(Page):
         runs = await self.use(wallet.list_runs, user=self.me, month=month, now=self.now)
         out = io.StringIO()
         writer = csv.writer(out)
-        writer.writerow(["run", "workspace", "offer", "from", "to", "seconds", "price_per_hour", "price_version", "cost", "currency", "ended_by"])
+        writer.writerow(
+            ["run", "workspace", "offer", "from", "to", "seconds", "price_per_hour", "price_version", "cost", "currency", "ended_by"]
+        )
         for run in runs:
             writer.writerow([
                 run.id, run.workspace_name, run.offer_name, run.opened_at.isoformat(), run.closed_at.isoformat() if run.closed_at else "",

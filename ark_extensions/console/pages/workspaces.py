@@ -77,7 +77,10 @@ class Dialog(Page):
                 "disk_per_day": disks.get(view.data_disk_gib, 0),
             }
         if kind == "release":
-            context = {"recycle_days": self.console_settings.recycle_days, "until": now + timedelta(days=self.console_settings.recycle_days)}
+            context = {
+                "recycle_days": self.console_settings.recycle_days,
+                "until": now + timedelta(days=self.console_settings.recycle_days),
+            }
         self.fragment("_dialog.html", kind=kind, w=view, **context)
 
 
@@ -88,7 +91,11 @@ class Events(Page):
         name = self.get_query_argument("name", "")[:30] or None
         before = self.get_query_argument("before", "")
         page = await self.use(
-            events.list_events, owner=self.me, name=name, before=int(before[:15]) if before.isascii() and before.isdigit() else None, limit=EVENTS_A_PAGE
+            events.list_events,
+            owner=self.me,
+            name=name,
+            before=int(before[:15]) if before.isascii() and before.isdigit() else None,
+            limit=EVENTS_A_PAGE,
         )
         advanced = self.get_query_argument("advanced", "") == "true"
         self.fragment("_events.html", events=page.items, next=page.next, name=name or "", advanced=advanced, raw=raw, more=bool(before))
