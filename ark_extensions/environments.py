@@ -35,7 +35,7 @@ class Environments:
 
     @property
     def node_bin(self) -> Path:
-        """The directory with ``node`` and ``npm``: what the proxy and code-server run on."""
+        """The directory with ``node``: what the proxy and code-server run on. (`npm` is in ``node/bin``.)"""
         return _wheel(self.node) / "bin"
 
     @property

@@ -102,12 +102,12 @@ def _npm_packages(name: str, draft: Path, environments: Environments, steps: Ste
     for pin in ("package.json", "package-lock.json"):
         shutil.copyfile(source / pin, draft / pin)
     environment = {
-        "PATH": f"{environments.node_bin}:{os.environ['PATH']}",
+        "PATH": f"{environments.node / 'bin'}:{os.environ['PATH']}",
         "npm_config_nodedir": str(environments.node_headers),
         "npm_config_python": str(python),
         "npm_config_ignore_scripts": "true" if name == "npm" else "false",
     }
-    npm = [str(environments.node_bin / "npm"), "ci", "--no-audit", "--no-fund", "--no-update-notifier"]
+    npm = [str(environments.node / "bin/npm"), "ci", "--no-audit", "--no-fund", "--no-update-notifier"]
     steps.run(npm, log_name=f"build-{name}", cwd=draft, environment=environment)
 
 
