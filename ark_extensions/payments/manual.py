@@ -1,0 +1,37 @@
+"""Bank transfer confirmed by an operator: the user sees what to write on the transfer, the operator confirms what arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from ark_extensions.payments import Begun, Forged, Paid
+
+
+class ManualTransfer:
+    """``instructions`` is the operator's text (account, bank); the recharge's id is the reference on the transfer."""
+
+    name = "manual"
+    acknowledgement = b""
+
+    def __init__(self, instructions: str) -> None:
+        self._instructions = instructions
+
+    def begin(self, *, recharge_id: str, amount_micros: int, currency: str, return_url: str, notify_url: str) -> Begun:
+        return Begun(None, instructions=f"{self._instructions}\n{recharge_id[:12].upper()}")
+
+    def read_callback(self, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Paid:
+        raise Forged("nobody calls back for a transfer")
+
+
+class NoPayments:
+    """The null provider: an installation where only operators and vouchers put money into wallets."""
+
+    name = "none"
+    acknowledgement = b""
+
+    def begin(self, *, recharge_id: str, amount_micros: int, currency: str, return_url: str, notify_url: str) -> Begun:
+        return Begun(None, instructions="")
+
+    def read_callback(self, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Paid:
+        raise Forged("no payments are taken here")
