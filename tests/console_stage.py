@@ -35,11 +35,56 @@ ADMIN = "root-admin"
 CREDIT = 100_000_000
 CATALOG: dict[str, Any] = {
     "offers": [
-        {"id": "cpu-1", "name": "1 vCPU", "plan": "payg", "vcpu": 1, "memory_mib": 512, "system_disk_gib": 5, "price": "0.50", "per": "hour"},
-        {"id": "cpu-4", "name": "4 vCPU", "plan": "payg", "vcpu": 4, "memory_mib": 2048, "system_disk_gib": 5, "price": "2.00", "per": "hour"},
-        {"id": "dear", "name": "Dear", "plan": "payg", "vcpu": 1, "memory_mib": 512, "system_disk_gib": 5, "price": "999.00", "per": "hour"},
-        {"id": "huge", "name": "Huge", "plan": "payg", "vcpu": 100000, "memory_mib": 512, "system_disk_gib": 5, "price": "1", "per": "hour"},
-        {"id": "going", "name": "Going", "plan": "payg", "vcpu": 1, "memory_mib": 512, "system_disk_gib": 5, "price": "0.50", "per": "hour"},
+        {
+            "id": "cpu-1",
+            "name": "1 vCPU",
+            "plan": "payg",
+            "vcpu": 1,
+            "memory_mib": 512,
+            "system_disk_gib": 5,
+            "price": "0.50",
+            "per": "hour",
+        },
+        {
+            "id": "cpu-4",
+            "name": "4 vCPU",
+            "plan": "payg",
+            "vcpu": 4,
+            "memory_mib": 2048,
+            "system_disk_gib": 5,
+            "price": "2.00",
+            "per": "hour",
+        },
+        {
+            "id": "dear",
+            "name": "Dear",
+            "plan": "payg",
+            "vcpu": 1,
+            "memory_mib": 512,
+            "system_disk_gib": 5,
+            "price": "999.00",
+            "per": "hour",
+        },
+        {
+            "id": "huge",
+            "name": "Huge",
+            "plan": "payg",
+            "vcpu": 100000,
+            "memory_mib": 512,
+            "system_disk_gib": 5,
+            "price": "1",
+            "per": "hour",
+        },
+        {
+            "id": "going",
+            "name": "Going",
+            "plan": "payg",
+            "vcpu": 1,
+            "memory_mib": 512,
+            "system_disk_gib": 5,
+            "price": "0.50",
+            "per": "hour",
+        },
     ],
     "images": [
         {"id": "python-cpu", "name": "Python", "reference": "toy", "framework": "python"},
@@ -48,7 +93,7 @@ CATALOG: dict[str, Any] = {
     "disks": [{"size_gib": 200, "price": "1.20"}, {"size_gib": 500, "price": "3.00"}],
 }
 
-HUB_CONFIG = '''
+HUB_CONFIG = """
 import os, sys
 sys.path.insert(0, os.environ["STAGE_ROOT"])
 from tests.toy_hub import NoProxy, ToySpawner
@@ -81,7 +126,7 @@ c.JupyterHub.load_roles = [
     {"name": "other", "services": ["other"], "scopes": ["access:services!service=console", "read:users", "servers"]},
     {"name": "setup", "services": ["setup"], "scopes": ["admin:users", "tokens", "admin:servers"]},
 ]
-'''
+"""
 
 
 def free_port() -> int:
@@ -111,7 +156,9 @@ class Answer:
         return found
 
 
-def ask(port: int, method: str, path: str, *, body: Any = None, raw: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+def ask(
+    port: int, method: str, path: str, *, body: Any = None, raw: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
     """One request on its own connection. ``body`` goes as JSON, ``raw`` as it is."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
@@ -212,7 +259,16 @@ def _fill(storage: Storage) -> None:
     market.seed_catalog(storage, catalog=CATALOG, now=now)
     for kind, name in (("dataset", "digits"), ("dataset", "going"), ("model", "digits-mlp")):
         market.add_item_version(
-            storage, kind=kind, name=name, title=name, description="", license="BSD", content_hash=name, size_bytes=10, file_count=1, now=now
+            storage,
+            kind=kind,
+            name=name,
+            title=name,
+            description="",
+            license="BSD",
+            content_hash=name,
+            size_bytes=10,
+            file_count=1,
+            now=now,
         )
 
 
@@ -303,7 +359,9 @@ class Browser:
         self.stage = stage
         self.cookies: dict[tuple[str, str], str] = {}
 
-    def go(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None, follow: bool = True) -> Answer:
+    def go(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None, follow: bool = True
+    ) -> Answer:
         for _ in range(15):
             port = self.stage.console_port if path.startswith("/services/console") else self.stage.hub_port
             sent = {"Sec-Fetch-Mode": "navigate", "Cookie": self._cookie_header(path), "User-Agent": "test", **(headers or {})}
@@ -328,5 +386,7 @@ class Browser:
         page = self.go("GET", "/hub/login")
         assert page.status == 200
         form = f"username={quote(user)}&password=x&_xsrf={quote(self.cookie('_xsrf', '/hub/'))}"
-        signed = self.go("POST", "/hub/login?next=%2Fhub%2Ftoken", body=form.encode(), headers={"Content-Type": "application/x-www-form-urlencoded"})
+        signed = self.go(
+            "POST", "/hub/login?next=%2Fhub%2Ftoken", body=form.encode(), headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
         assert signed.status == 200, (signed.status, signed.body[:500])

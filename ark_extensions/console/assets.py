@@ -55,7 +55,9 @@ class Asset(StaticFileHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         versioned = bool(self.get_query_argument("v", ""))
-        self.set_header("Cache-Control", f"public, max-age={FOREVER_SECONDS}, immutable" if versioned else f"public, max-age={HOUR_SECONDS}")
+        self.set_header(
+            "Cache-Control", f"public, max-age={FOREVER_SECONDS}, immutable" if versioned else f"public, max-age={HOUR_SECONDS}"
+        )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")

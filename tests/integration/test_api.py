@@ -68,7 +68,13 @@ def test_from_order_to_release_and_back(stage: Stage) -> None:
     user = "walker"
     token = stage.user(user)
     order = stage.order(
-        user, name="ws", display_name="训练 <1>", data_disk_gib=200, datasets=["digits"], models=["digits-mlp@1"], auto_stop={"after_minutes": 90}
+        user,
+        name="ws",
+        display_name="训练 <1>",
+        data_disk_gib=200,
+        datasets=["digits"],
+        models=["digits-mlp@1"],
+        auto_stop={"after_minutes": 90},
     )
     assert order.status == 201
     made = order.json
@@ -312,14 +318,19 @@ def test_headers_are_strict(stage: Stage) -> None:
         assert headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["vendor/bootstrap/dist/css/bootstrap.min.css", "vendor/htmx.org/dist/htmx.min.js", "vendor/htmx-ext-sse/sse.js"])
+@pytest.mark.parametrize(
+    "path", ["vendor/bootstrap/dist/css/bootstrap.min.css", "vendor/htmx.org/dist/htmx.min.js", "vendor/htmx-ext-sse/sse.js"]
+)
 def test_assets_may_be_kept(stage: Stage, path: str) -> None:
     answer = ask(stage.console_port, "GET", f"/services/console/{path}")
     assert answer.status == 200 and "max-age" in answer.headers["Cache-Control"]
     assert "immutable" in ask(stage.console_port, "GET", f"/services/console/{path}?v=1").headers["Cache-Control"]
 
 
-@pytest.mark.parametrize("path", ["vendor/.package-lock.json", "vendor/bootstrap/package.json", "vendor/../package.json", "static/../app.py", "static/%2e%2e/app.py"])
+@pytest.mark.parametrize(
+    "path",
+    ["vendor/.package-lock.json", "vendor/bootstrap/package.json", "vendor/../package.json", "static/../app.py", "static/%2e%2e/app.py"],
+)
 def test_nothing_else_is_served(stage: Stage, path: str) -> None:
     assert ask(stage.console_port, "GET", f"/services/console/{path}").status in (403, 404)
 

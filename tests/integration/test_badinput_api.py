@@ -19,7 +19,15 @@ __all__ = ["stage"]
 USER = "bad-input"
 GOOD: dict[str, Any] = {"request_id": "r", "offer": "cpu-1", "image": "python-cpu"}
 SCRIPTS = ["a", "字", "й", "ا", "😀", "é", "\u202e", "\ufeff", "\U000e0041"]
-XSS = ['<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "{{7*7}}", "${7*7}", "'; DROP TABLE users; --", "%s%n{0}{name}", "=cmd|' /C calc'!A0"]
+XSS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{7*7}}",
+    "${7*7}",
+    "'; DROP TABLE users; --",
+    "%s%n{0}{name}",
+    "=cmd|' /C calc'!A0",
+]
 PAST = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 FAR = (datetime.now(UTC) + timedelta(days=4000)).isoformat()
 
@@ -113,7 +121,9 @@ def test_a_wrong_field_is_named_and_nothing_is_made(stage: Stage, change: dict[s
     assert answer.field == field
     message = answer.json["error"]["message"]
     assert message.endswith(".") and len(message) < 300, message
-    assert not any(word in message.lower() for word in ("pydantic", "input should", "extra inputs", "str_type", "traceback", "none")), message
+    assert not any(word in message.lower() for word in ("pydantic", "input should", "extra inputs", "str_type", "traceback", "none")), (
+        message
+    )
     assert made(stage) == []
 
 
@@ -174,7 +184,9 @@ def test_a_body_beyond_all_measure_ends_the_connection(stage: Stage) -> None:
 def test_errors_speak_the_callers_language(stage: Stage) -> None:
     token = stage.user(USER)
     said = {
-        language: stage.api("POST", "/workspaces", token=token, body=changed({"offer": ...}), headers={"Accept-Language": language}).json["error"]
+        language: stage.api("POST", "/workspaces", token=token, body=changed({"offer": ...}), headers={"Accept-Language": language}).json[
+            "error"
+        ]
         for language in ("zh", "zh-CN,zh;q=0.9,en;q=0.5", "en", "fr")
     }
     assert said["en"]["message"] == said["fr"]["message"] == "This is required."
@@ -215,7 +227,13 @@ def test_a_wrong_query_is_named(stage: Stage, path: str, field: str) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "x" * 1000, "%00", "..%2F..%2Fetc", "%F0%9F%98%80", "<script>", "a%20b", "%27%20OR%201=1"])
 def test_a_workspace_that_is_not_there(stage: Stage, name: str) -> None:
-    for method, path, body in (("GET", "", None), ("POST", "/start", {}), ("POST", "/stop", {}), ("GET", "/events", None), ("PATCH", "", {"auto_stop": None})):
+    for method, path, body in (
+        ("GET", "", None),
+        ("POST", "/start", {}),
+        ("POST", "/stop", {}),
+        ("GET", "/events", None),
+        ("PATCH", "", {"auto_stop": None}),
+    ):
         assert stage.api(method, f"/workspaces/{name}{path}", token=stage.user(USER), body=body).status == 404
 
 
@@ -229,7 +247,12 @@ def test_an_unknown_address_and_an_unknown_method(stage: Stage) -> None:
     token = stage.user(USER)
     assert stage.api("GET", "/nothing", token=token).code == "not_found"
     assert stage.api("GET", "/nothing").code == "not_found"
-    for method, path, allowed in (("PUT", "/workspaces", "GET, POST"), ("DELETE", "/wallet", "GET"), ("BREW", "/offers", "GET"), ("POST", "/me", "GET, PATCH")):
+    for method, path, allowed in (
+        ("PUT", "/workspaces", "GET, POST"),
+        ("DELETE", "/wallet", "GET"),
+        ("BREW", "/offers", "GET"),
+        ("POST", "/me", "GET, PATCH"),
+    ):
         answer = stage.api(method, path, token=token, body={})
         assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "method_not_allowed", allowed)
 

@@ -18,7 +18,9 @@ def owner(*scopes: str, kind: str = "user", admin: bool = False) -> TokenOwner:
 
 
 def test_an_account() -> None:
-    principal = principal_of(owner(ACCESS, "custom:ark:account", "servers!user=ann", "start:servers!user=ann", admin=True), "t", by_cookie=False)
+    principal = principal_of(
+        owner(ACCESS, "custom:ark:account", "servers!user=ann", "start:servers!user=ann", admin=True), "t", by_cookie=False
+    )
     assert (principal.user, principal.account, principal.admin, principal.workspace) == ("ann", True, True, None)
     assert principal.may_act_on_servers("start") and not principal.may_act_on_servers("delete")
 

@@ -58,7 +58,9 @@ def test_paths_do_not_shadow_each_other() -> None:
     assert len({(route.method, shape) for route, shape in zip(ROUTES, shapes_of, strict=True)}) == len(ROUTES)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c))
+)
 def test_any_json_at_all_is_accepted_or_refused_with_a_sentence(value: Any) -> None:
     try:
         validated(CreateBody, read_json(json.dumps(value).encode()))
@@ -66,7 +68,10 @@ def test_any_json_at_all_is_accepted_or_refused_with_a_sentence(value: Any) -> N
         assert str(error) and render_error(error, "en", "CNY")
 
 
-@given(st.sampled_from(sorted(CreateBody.model_fields)), st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.lists(st.text()))
+@given(
+    st.sampled_from(sorted(CreateBody.model_fields)),
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.lists(st.text()),
+)
 def test_any_value_in_any_field_is_accepted_or_refused_at_that_field(name: str, value: Any) -> None:
     try:
         validated(CreateBody, {**GOOD, name: value})

@@ -67,10 +67,34 @@ async def withdraw(call: Call) -> None:
 ROUTES = (
     Route("GET", "/admin/users", "All users", people, a.People, access="admin", query=ListQuery),
     Route("GET", "/admin/users/{user}/wallet", "A user's wallet", wallet_of, a.Wallet, access="admin"),
-    Route("POST", "/admin/users/{user}/credit", "Give money to a user's wallet, with a reason", credit, a.Balance, access="admin", body=CreditBody),
+    Route(
+        "POST",
+        "/admin/users/{user}/credit",
+        "Give money to a user's wallet, with a reason",
+        credit,
+        a.Balance,
+        access="admin",
+        body=CreditBody,
+    ),
     Route("GET", "/admin/workspaces", "Everybody's workspaces", all_workspaces, a.Workspaces, access="admin", query=ListQuery),
     Route(
-        "POST", "/admin/workspaces/{owner}/{name}/stop", "Stop anybody's workspace", stop, a.Workspace, access="admin", body=NoInput, status=202
+        "POST",
+        "/admin/workspaces/{owner}/{name}/stop",
+        "Stop anybody's workspace",
+        stop,
+        a.Workspace,
+        access="admin",
+        body=NoInput,
+        status=202,
     ),
-    Route("POST", "/admin/withdrawals", "Take an offer, image, dataset or model off sale", withdraw, None, access="admin", body=WithdrawBody, status=204),
+    Route(
+        "POST",
+        "/admin/withdrawals",
+        "Take an offer, image, dataset or model off sale",
+        withdraw,
+        None,
+        access="admin",
+        body=WithdrawBody,
+        status=204,
+    ),
 )

@@ -53,7 +53,6 @@ class ApiBase(ConsoleHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish({"error": body})
 
-
     def _detail(self, problem: ArkError) -> dict[str, Any]:
         """The values in the sentence, for programs; money in the API's form."""
         found: dict[str, Any] = {}

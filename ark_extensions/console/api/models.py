@@ -76,16 +76,26 @@ def _documented(**schema: Any) -> Any:
 
 
 RequestId = Annotated[
-    StrictStr, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="made by the client; the same id again is the same order")
+    StrictStr,
+    Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="made by the client; the same id again is the same order"),
 ]
 CatalogId = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_rule(_printable))]
-ItemRef = Annotated[StrictStr, Field(min_length=1, max_length=80, description="`name` or `name@version`"), AfterValidator(_rule(_printable))]
-Name = Annotated[
-    StrictStr, Field(max_length=TEXT_MAX), AfterValidator(_rule(check_name)), _documented(maxLength=NAME_MAX, pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+ItemRef = Annotated[
+    StrictStr, Field(min_length=1, max_length=80, description="`name` or `name@version`"), AfterValidator(_rule(_printable))
 ]
-DisplayName = Annotated[StrictStr, Field(max_length=TEXT_MAX), AfterValidator(_rule(check_display_name)), _documented(maxLength=DISPLAY_NAME_MAX)]
+Name = Annotated[
+    StrictStr,
+    Field(max_length=TEXT_MAX),
+    AfterValidator(_rule(check_name)),
+    _documented(maxLength=NAME_MAX, pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*$"),
+]
+DisplayName = Annotated[
+    StrictStr, Field(max_length=TEXT_MAX), AfterValidator(_rule(check_display_name)), _documented(maxLength=DISPLAY_NAME_MAX)
+]
 DiskGib = Annotated[StrictInt, Field(ge=0, le=DISK_GIB_MAX, description="0: no data disk"), BeforeValidator(_optional_disk)]
-IdleMinutes = Annotated[StrictInt, AfterValidator(_rule(check_idle_minutes)), _documented(minimum=MIN_IDLE_MINUTES, maximum=MAX_IDLE_MINUTES)]
+IdleMinutes = Annotated[
+    StrictInt, AfterValidator(_rule(check_idle_minutes)), _documented(minimum=MIN_IDLE_MINUTES, maximum=MAX_IDLE_MINUTES)
+]
 Moment = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_utc)]
 Line = Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_rule(_printable))]
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]

@@ -10,8 +10,8 @@ from ark_extensions.console.api import shapes
 from ark_extensions.console.api.models import ChangeBody, CreateBody, ListQuery, ReleaseBody, StartBody
 from ark_extensions.console.api.routes import Call, NoInput, Route
 from ark_extensions.domain.autostop import StopReason, resolve_auto_stop
-from ark_extensions.domain.workspaces import State
 from ark_extensions.domain.errors import InvalidField
+from ark_extensions.domain.workspaces import State
 from ark_extensions.usecases import launches, orders, workspaces
 
 
@@ -64,7 +64,9 @@ async def change(call: Call) -> a.Workspace:
         changes["display_name"] = body.display_name
     if "auto_stop" in body.model_fields_set:
         wanted = body.auto_stop
-        changes["auto_stop_at"] = None if wanted is None else resolve_auto_stop(after_minutes=wanted.after_minutes, at=wanted.at, now=call.now)
+        changes["auto_stop_at"] = (
+            None if wanted is None else resolve_auto_stop(after_minutes=wanted.after_minutes, at=wanted.at, now=call.now)
+        )
     if "idle_stop_minutes" in body.model_fields_set:
         changes["idle_stop_minutes"] = body.idle_stop_minutes
     if not changes:
@@ -110,11 +112,21 @@ ROUTES = (
     Route("POST", "/workspaces", "Order a workspace and start it", create, a.Workspace, body=CreateBody, status=201),
     Route("GET", "/workspaces", "All your workspaces, the newest first", all_mine, a.Workspaces, query=ListQuery),
     Route("GET", "/workspaces/{name}", "One workspace", one, a.Workspace, access="workspace"),
-    Route("PATCH", "/workspaces/{name}", "Rename, set or cancel the stops; also while it runs", change, a.Workspace, access="workspace", body=ChangeBody),
+    Route(
+        "PATCH",
+        "/workspaces/{name}",
+        "Rename, set or cancel the stops; also while it runs",
+        change,
+        a.Workspace,
+        access="workspace",
+        body=ChangeBody,
+    ),
     Route("DELETE", "/workspaces/{name}", "Release: its data disk is deleted after some days", release, a.Workspace, body=ReleaseBody),
     Route("POST", "/workspaces/{name}/start", "Start, if you like on other compute", start, a.Workspace, body=StartBody, status=202),
     Route("POST", "/workspaces/{name}/stop", "Stop", stop, a.Workspace, access="workspace", body=NoInput, status=202),
     Route("POST", "/workspaces/{name}/restore", "Take back a release", restore, a.Workspace, body=NoInput),
     Route("GET", "/workspaces/{name}/access", "Where to open it", access, a.Access, access="workspace"),
-    Route("POST", "/workspaces/{name}/activity", "Report work, for idle stop", activity, None, access="workspace", body=NoInput, status=204),
+    Route(
+        "POST", "/workspaces/{name}/activity", "Report work, for idle stop", activity, None, access="workspace", body=NoInput, status=204
+    ),
 )
