@@ -42,7 +42,7 @@ def declared_dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = list(project["project"]["dependencies"])
     for group in project["dependency-groups"].values():
-        lines += group
+        lines += [line for line in group if isinstance(line, str)]  # not those that include another group
     node = json.loads((ROOT / "package.json").read_text())["dependencies"]
     return {re.split(r"[\[<>=!~; ]", line)[0] for line in lines} | set(node)
 
