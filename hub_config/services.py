@@ -26,6 +26,8 @@ def configure(c: Any, settings: Settings) -> None:
         {"name": "user", "scopes": ["self", USE_CONSOLE, ACCOUNT]},
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", USE_CONSOLE]},
         {"name": "ark-loops", "scopes": LOOP_SCOPES, "services": ["billing", "autostop", "reconcile"]},
+        # for a workspace that stops itself, and an administrator whose token has no rights on others' servers
+        {"name": "ark-console", "scopes": ["delete:servers"], "services": ["console"]},
         {"name": "ark-operator", "scopes": OPERATOR_SCOPES, "services": ["operator"]},
     ]
 

@@ -122,7 +122,7 @@ c.JupyterHub.services = [
 ]
 c.JupyterHub.load_roles = [
     {"name": "user", "scopes": own},
-    {"name": "console", "services": ["console"], "scopes": ["read:servers", "delete:servers", "read:users:name"]},
+    {"name": "console", "services": ["console"], "scopes": ["delete:servers"]},
     {"name": "other", "services": ["other"], "scopes": ["access:services!service=console", "read:users", "servers"]},
     {"name": "setup", "services": ["setup"], "scopes": ["admin:users", "tokens", "admin:servers"]},
 ]

@@ -82,9 +82,9 @@ async def test_rights_are_the_tokens(stage: Stage, hub: Hub) -> None:
 async def test_a_service_stops_anybodys_server(stage: Stage, hub: Hub) -> None:
     await hub.start_server(USER, "free-c", "w1")
     service = hub.acting_as(stage.tokens["console"])
-    await state_becomes(service, "free-c", "ready")
+    await state_becomes(hub, "free-c", "ready")
     await service.stop_server(USER, "free-c")
-    await state_becomes(service, "free-c", "stopped")
+    await state_becomes(hub, "free-c", "stopped")
 
 
 async def test_users_with_unusual_names(stage: Stage) -> None:

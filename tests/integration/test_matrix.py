@@ -91,7 +91,8 @@ OPEN = {
     "/services/console/vendor/(.*)",
 }
 
-CALLERS = ("anonymous", "owner", "other user", "admin", "token of another service", "expired token", "invented token", "token without account",
+CALLERS = ("anonymous", "owner", "other user", "admin", "token of another service", "expired token", "invented token",
+           "token without account",
            "own workspace's token", "another workspace's token")  # fmt: skip
 
 

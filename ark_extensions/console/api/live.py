@@ -84,7 +84,10 @@ async def stream_of_all(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/workspaces/{name}/events", "What happened to a workspace, the newest first", of_one, a.Events, access="workspace", query=EventsQuery),
+    Route(
+        "GET", "/workspaces/{name}/events", "What happened to a workspace, the newest first", of_one, a.Events,
+        access="workspace", query=EventsQuery,
+    ),
     Route("GET", "/events", "What happened to all your workspaces, the newest first", of_all, a.Events, query=EventsQuery),
     Route(
         "GET", "/workspaces/{name}/events/stream", "Live events of a workspace", stream_of_one, a.Event,
