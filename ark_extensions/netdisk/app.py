@@ -1,0 +1,93 @@
+"""Putting the netdisk service together, and the server that listens on the loopback.
+
+Promises: it does not start on a kernel without openat2, and says so; SIGTERM lets answers under way go out and writes the
+accounts; a kill at any moment loses nothing that was answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+from ark_extensions.hub import Hub
+from ark_extensions.netdisk import kernel
+from ark_extensions.netdisk.auth import PREFIX, Tokens
+from ark_extensions.netdisk.auth import Hub as KnowsTokens
+from ark_extensions.netdisk.dav_writes import DavHandler
+from ark_extensions.netdisk.desk import Office
+from ark_extensions.netdisk.housekeeping import Housekeeping
+from ark_extensions.settings import Settings
+from ark_extensions.storage import Storage
+from ark_extensions.volumes import Volumes
+from ark_extensions.volumes.local_dir import LocalDirVolumes
+
+log = logging.getLogger("ark.netdisk")
+
+CHUNK_BYTES = 256 * 1024
+BODY_MAX = 1 << 50
+HEADERS_MAX = 32 * 1024
+IDLE_SECONDS = 300.0
+END_SECONDS = 10.0
+
+
+def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsTokens) -> Application:
+    """The application under ``/services/netdisk/``."""
+    office = Office(settings, storage, volumes)
+    routes: list[Any] = [(rf"{PREFIX}/dav(?:/.*)?", DavHandler)]
+    app = Application(routes, office=office, tokens=Tokens(hub), log_function=log_request)
+    app.settings["housekeeping"] = Housekeeping(office)
+    return app
+
+
+def log_request(handler: RequestHandler) -> None:
+    """One line an answer, never the query."""
+    status = handler.get_status()
+    level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+    who = getattr(getattr(handler, "caller", None), "user", "-")
+    log.log(level, "%d %s %s (%s)", status, handler.request.method, handler.request.path[:200], who)
+
+
+def listen(app: Application, port: int, address: str = "127.0.0.1") -> HTTPServer:
+    server = HTTPServer(
+        app,
+        xheaders=True,
+        trusted_downstream=["127.0.0.1"],
+        chunk_size=CHUNK_BYTES,
+        max_body_size=BODY_MAX,
+        max_buffer_size=4 * CHUNK_BYTES,
+        max_header_size=HEADERS_MAX,
+        idle_connection_timeout=IDLE_SECONDS,
+    )
+    server.listen(port, address=address)
+    return server
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    if not kernel.supported():
+        raise SystemExit("The netdisk needs Linux 5.6 or later: this kernel has no openat2, without which files would not be safe.")
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+    storage = Storage(settings.resolved_database_url)
+    hub = Hub(settings.hub_api_url, token=settings.secret("netdisk_token"))
+    app = make_app(settings, storage, LocalDirVolumes(settings.state_dir), hub)
+    server = listen(app, settings.ports.netdisk)
+    housekeeping: Housekeeping = app.settings["housekeeping"]
+    housekeeping.begin()
+    log.info("netdisk listens on 127.0.0.1:%d.", settings.ports.netdisk)
+    await ending.wait()
+    server.stop()
+    await housekeeping.end()
+    try:
+        await asyncio.wait_for(server.close_all_connections(), END_SECONDS)
+    except TimeoutError:
+        pass
+    app.settings["office"].close()
+    storage.close()
+    log.info("netdisk ends.")

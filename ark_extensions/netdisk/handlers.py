@@ -1,0 +1,249 @@
+"""The base of the netdisk's handlers: who calls, how bodies come in, how a refusal goes out.
+
+Promises: a request is refused before its body is read, and the client hears it even if it is in the middle of sending;
+a client that stops sending is let go; nothing of a user's is ever answered in a form that a browser would run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Any
+
+from tornado.httputil import HTTPHeaders
+from tornado.web import HTTPError, RequestHandler
+
+from ark_extensions.domain import errors
+from ark_extensions.domain.errors import ArkError
+from ark_extensions.domain.files import ChecksumMismatch, Full
+from ark_extensions.netdisk.auth import Caller, Tokens, Unauthenticated, caller_of, credentials
+from ark_extensions.netdisk.desk import Desk, Office
+from ark_extensions.usecases.netdisk_dav import Locked
+
+log = logging.getLogger("ark.netdisk")
+
+#: a body that is no file
+SMALL_BODY_MAX = 1024 * 1024
+#: after a refusal the rest of the body is read and thrown away, so that the client gets to reading the answer
+DRAIN_SECONDS = 5.0
+STALL_SECONDS = 120.0
+NEVER_RUN = "sandbox; default-src 'none'; frame-ancestors 'none'"
+
+
+class PreconditionFailed(ArkError):
+    """It is not as the client believed (HTTP 412)."""
+
+    code = "precondition_failed"
+
+
+class TooLarge(errors.Malformed):
+    """A body longer than this kind of request has (HTTP 413)."""
+
+    code = "too_large"
+
+
+STATUS: tuple[tuple[type[ArkError], int], ...] = (
+    (TooLarge, 413),
+    (Full, 507),
+    (ChecksumMismatch, 422),
+    (PreconditionFailed, 412),
+    (Locked, 423),
+    (errors.Malformed, 400),
+    (Unauthenticated, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.InvalidField, 422),
+    (errors.Unavailable, 503),
+)
+
+
+def status_of(error: ArkError) -> int:
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 400)
+
+
+class FileHandler(RequestHandler):
+    """Handlers whose requests carry a token. ``self.caller`` and ``self.desk`` are there when a method runs.
+
+    A subclass that streams its body (``@stream_request_body``) overrides `begin` and `take`; one that does not gets a body of at
+    most ``SMALL_BODY_MAX``.
+    """
+
+    caller: Caller
+    desk: Desk
+    #: set when the request was refused and answered, while its body is still coming in
+    refused = False
+    _drained_until = 0.0
+    _stall: asyncio.TimerHandle | None = None
+    body_max: int | None = SMALL_BODY_MAX
+
+    @property
+    def office(self) -> Office:
+        office: Office = self.application.settings["office"]
+        return office
+
+    @property
+    def tokens(self) -> Tokens:
+        tokens: Tokens = self.application.settings["tokens"]
+        return tokens
+
+    # who calls
+
+    async def prepare(self) -> None:
+        try:
+            await self._authenticate()
+            self.desk = await self.office.desk(self.caller.user)
+            self._check_length()
+            await self.begin()
+        except ArkError as error:
+            await self._refuse_early(error)
+        self._watch()
+
+    async def _authenticate(self) -> None:
+        name, token = credentials(self.request.headers.get("Authorization", ""))
+        owner = await self.tokens.owner_of(token) if token else None
+        if owner is None:
+            raise Unauthenticated("Sign in with your user name, and a token of the netdisk's page as the password.")
+        self.caller = caller_of(owner, token, name=name, by_cookie=False)
+
+    async def begin(self) -> None:
+        """Before the body: refuse here what can be refused."""
+
+    async def take(self, chunk: bytes) -> None:
+        """A part of the body, of a handler that streams."""
+
+    def check_xsrf_cookie(self) -> None:
+        """A token in a header is no ambient authority."""
+
+    # bodies
+
+    @property
+    def content_length(self) -> int | None:
+        text = self.request.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def _has_body(self) -> bool:
+        return bool(self.content_length) or "Transfer-Encoding" in self.request.headers
+
+    def _check_length(self) -> None:
+        if self.body_max is not None and (self.content_length or 0) > self.body_max:
+            raise TooLarge("The request is longer than any request of its kind needs to be.")
+
+    async def data_received(self, chunk: bytes) -> None:
+        self._alive = time.monotonic()
+        if self.refused:
+            if self._alive > self._drained_until:
+                self.request.connection.stream.close()  # type: ignore[union-attr]
+            return
+        try:
+            await self.take(chunk)
+        except ArkError as error:
+            await self._refuse_early(error)
+
+    async def _refuse_early(self, error: ArkError) -> None:
+        """Answer now; with a body on the way, keep reading for a moment and let the method end the request."""
+        if not self._has_body or "100-continue" in self.request.headers.get("Expect", "").lower():
+            raise error
+        self.refused = True
+        self._drained_until = time.monotonic() + DRAIN_SECONDS
+        self.set_header("Connection", "close")
+        await self.release()
+        self.answer_problem(error)
+        await self.flush()
+
+    def _watch(self) -> None:
+        self._alive = time.monotonic()
+        if self._has_body:
+            self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS / 4, self._look_for_life)
+
+    def _look_for_life(self) -> None:
+        if time.monotonic() - self._alive > STALL_SECONDS:
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+            return
+        self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS / 4, self._look_for_life)
+
+    def body_arrived(self) -> bool:
+        """To be asked first in every method that has a body: False when the request was refused already."""
+        if self._stall is not None:
+            self._stall.cancel()
+        if self.refused:
+            self.finish()
+        return not self.refused
+
+    async def release(self) -> None:
+        """Give back what the request holds; called once, whatever its end."""
+
+    def on_finish(self) -> None:
+        self._let_go()
+
+    def on_connection_close(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+        asyncio.ensure_future(self.release())
+
+    # answers
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Security-Policy", NEVER_RUN)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+
+    def compute_etag(self) -> str | None:
+        return None
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if isinstance(value, ArkError) or (isinstance(value, HTTPError) and value.status_code < 500):
+            return
+        reference = secrets.token_hex(4)
+        log.error("%s %s failed (%s)", self.request.method, self.request.path, reference, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if self.refused or self._headers_written:
+            if not self._finished:
+                self.request.connection.stream.close()  # type: ignore[union-attr]
+            return
+        super().send_error(status_of(error) if isinstance(error, ArkError) else status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if not isinstance(error, ArkError):
+            error = problem_of(status_code)
+        self.answer_problem(error, status_code)
+        self.finish()
+
+    def answer_problem(self, error: ArkError, status: int | None = None) -> None:
+        """The refusal as plain text; subclasses have their own form."""
+        self.set_status(status or status_of(error))
+        if isinstance(error, Unauthenticated):
+            self.set_header("WWW-Authenticate", 'Basic realm="Ark netdisk", charset="UTF-8"')
+        body = (str(error) + "\n").encode("utf-8", "replace")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("Content-Length", str(len(body)))
+        self.write(body)
+
+
+def problem_of(status: int) -> ArkError:
+    """The domain error for what Tornado itself refuses, and for what should not have happened."""
+    if status == 404:
+        return errors.NotFound("There is nothing at this address.")
+    if status == 405:
+        return ArkError("This address does not take this method.", code="method_not_allowed")
+    if 400 <= status < 500:
+        return errors.Malformed("The request cannot be read. Check its address and form.")
+    return ArkError("Something went wrong on the platform's side. It is on record; try again in a moment.", code="internal")
+
+
+def one_header(headers: HTTPHeaders, name: str) -> str | None:
+    """The value of a header that may come once; None when it is not there. Raises Malformed for several."""
+    values = headers.get_list(name)
+    if len(values) > 1:
+        raise errors.Malformed("The header {name} comes more than once.", name=name)
+    return values[0] if values else None

@@ -1,0 +1,119 @@
+"""What the service does by itself: write accounts, measure trees, let uploads and trash expire, finish deletions.
+
+Promises: each duty is repeated however its last run ended; a tree in use is right within a minute, or as soon as a scan that
+takes a thirtieth of the time allows; every tree is measured exactly each day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from ark_extensions.domain.files import Usage
+from ark_extensions.netdisk.desk import NOTHING, Desk, Office
+from ark_extensions.netdisk.removing import remove_in_background
+from ark_extensions.netdisk.scanning import measure_netdisk
+from ark_extensions.usecases import netdisk
+
+log = logging.getLogger("ark.netdisk")
+
+ACCOUNTS_SECONDS = 2.0
+SCANS_SECONDS = 5.0
+EXPIRY_SECONDS = 60.0
+
+
+class Housekeeping:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._tasks: list[asyncio.Task[None]] = []
+        office.opened = self._desk_opened
+
+    def begin(self) -> None:
+        duties = (
+            (self._office.write_accounts, ACCOUNTS_SECONDS),
+            (self.measure_what_is_due, SCANS_SECONDS),
+            (self.let_expire, EXPIRY_SECONDS),
+        )
+        self._tasks = [asyncio.ensure_future(self._repeat(duty, seconds)) for duty, seconds in duties]
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._office.write_accounts()
+
+    async def _repeat(self, duty: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            try:
+                await duty()
+            except Exception:
+                log.exception("%s ended badly; it is repeated", duty.__name__)
+            await asyncio.sleep(seconds)
+
+    def _desk_opened(self, desk: Desk, leftovers: list[str]) -> None:
+        """Finish what a crash interrupted in this tree."""
+        for name in leftovers:
+            remove_in_background(self._office, desk, name)
+
+    async def measure_what_is_due(self) -> None:
+        now = self._office.clock()
+        for owner, files in await self._office.use(netdisk.due_scans, now=now):
+            await self.measure(owner, files)
+
+    async def measure(self, owner: str, files: int = 0) -> Usage:
+        """Measure one tree now. → its usage."""
+        desk = await self._office.desk(owner)
+        desk.during_scan = NOTHING
+        began = time.monotonic()
+        try:
+            usage = await self._office.at_length(measure_netdisk, desk.tree, files)
+            meanwhile = desk.during_scan or NOTHING
+        finally:
+            desk.during_scan = None
+        # what the service changed during the scan may have been seen by it or not; the next scan knows
+        desk.usage = Usage(max(0, usage.bytes), max(0, usage.files))
+        desk.unwritten = NOTHING
+        await self._office.use(
+            netdisk.record_scan, owner=owner, usage=usage, meanwhile=NOTHING, took=timedelta(seconds=time.monotonic() - began),
+            free_bytes=self._office.limits.free_bytes, now=self._office.clock(),
+        )  # fmt: skip
+        if meanwhile != NOTHING:
+            await self._office.use(netdisk.touch_netdisk, owner=owner, now=self._office.clock() + timedelta(microseconds=1))
+        return usage
+
+    async def let_expire(self) -> None:
+        now = self._office.clock()
+        for upload in await self._office.use(netdisk.expired_uploads, now=now):
+            desk = await self._office.desk(upload.owner)
+            if upload.id not in desk.writers:
+                await drop_upload(self._office, desk, upload.id)
+        for item in await self._office.use(netdisk.list_trash, owner=None, expired_by=now):
+            await remove_trash(self._office, await self._office.desk(item.owner), item)
+
+
+async def drop_upload(office: Office, desk: Desk, id: str) -> None:
+    """Forget an upload and delete what has arrived of it."""
+    before = await office.on_disk(_staged_bytes, desk, id)
+    await office.on_disk(desk.tree.discard, id)
+    await office.use(netdisk.drop_uploads, ids=[id])
+    desk.promised.pop(id, None)
+    if before is not None:
+        desk.account(Usage(-before, -1))
+
+
+def _staged_bytes(desk: Desk, id: str) -> int | None:
+    try:
+        return os.stat(id, dir_fd=desk.tree.staging_fd, follow_symlinks=False).st_blocks * 512
+    except FileNotFoundError:
+        return None
+
+
+async def remove_trash(office: Office, desk: Desk, item: netdisk.TrashItem) -> None:
+    """Delete one thing in the trash for good."""
+    await office.at_length(desk.tree.remove_from_trash, item.id)
+    await office.use(netdisk.drop_trash, id=item.id)
+    desk.account(Usage(-item.usage.bytes, -item.usage.files))

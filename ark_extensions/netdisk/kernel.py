@@ -1,0 +1,82 @@
+"""The system calls that Python does not have and that isolation rests on: openat2, renameat2, syncfs.
+
+Promises: `open_beneath` never returns a descriptor of something outside ``dir_fd``'s tree, whatever links, mounts of
+processes or renames go on meanwhile: the kernel checks every component as it walks. All calls release the GIL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+#: the same numbers on every architecture since the tables were unified; renameat2 is older
+_OPENAT2 = 437
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}.get(os.uname().machine, 276)
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_BENEATH = 0x08
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+#: a rename elsewhere in the tree makes the kernel give up a ".." in a link: it asks us to try again
+TRIES = 64
+
+
+class _How(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def _failed() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
+
+
+def open_beneath(dir_fd: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open ``path`` (relative; ``""`` is ``dir_fd`` itself) below ``dir_fd``. Links that stay inside are followed;
+    EXDEV for what leads out."""
+    how = _How(flags | os.O_CLOEXEC, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    name = os.fsencode(path or ".")
+    for _ in range(TRIES):
+        fd = _libc.syscall(_OPENAT2, dir_fd, name, ctypes.byref(how), ctypes.sizeof(how))
+        if fd >= 0:
+            return int(fd)
+        if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise _failed()
+
+
+def rename(src_fd: int, src: str, dst_fd: int, dst: str, flags: int = 0) -> None:
+    """renameat2: with RENAME_NOREPLACE an existing ``dst`` is EEXIST, with RENAME_EXCHANGE both change places at once."""
+    if _libc.syscall(_RENAMEAT2, src_fd, os.fsencode(src), dst_fd, os.fsencode(dst), ctypes.c_uint(flags)) != 0:
+        raise _failed()
+
+
+def syncfs(fd: int) -> None:
+    """Everything written to this file system is on disk afterwards."""
+    if _libc.syncfs(fd) != 0:
+        raise _failed()
+
+
+def supported() -> bool:
+    """Whether this kernel has openat2 (Linux 5.6 or later, and no filter against it)."""
+    try:
+        fd = os.open("/", os.O_PATH)
+        try:
+            os.close(open_beneath(fd, "", os.O_PATH))
+            return True
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+
+
+def boot_id() -> str:
+    """Changes with every start of the machine: while it is the same, what was written is still there unsynced too."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
