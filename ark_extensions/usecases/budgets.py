@@ -18,7 +18,10 @@ from ark_extensions.usecases.views import StopOrder
 def spent_budgets(storage: Storage, *, now: datetime) -> list[StopOrder]:
     """Mark as stopping the running workspaces whose budget is used up; returns the stops to carry out."""
     w, r = t.workspaces, t.runs
-    before = select(func.coalesce(func.sum(r.c.charged_micros), 0)).where(r.c.workspace_id == w.c.id, r.c.closed_at.is_not(None))
+    e = t.runs.alias("earlier")
+    before = (
+        select(func.coalesce(func.sum(e.c.charged_micros), 0)).where(e.c.workspace_id == w.c.id, e.c.closed_at.is_not(None)).correlate(w)
+    )
     query = (
         select(w, r.c.opened_at, r.c.seen_at, r.c.price_micros_per_hour, before.scalar_subquery().label("earlier_micros"))
         .join(r, (r.c.workspace_id == w.c.id) & r.c.closed_at.is_(None))

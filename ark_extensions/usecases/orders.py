@@ -24,7 +24,7 @@ from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.market import prices
 from ark_extensions.usecases.purse import read_purse
 from ark_extensions.usecases.views import Quote, Sentence, WorkspaceOrder, WorkspaceView
-from ark_extensions.usecases.workspaces import view_one
+from ark_extensions.usecases.workspaces import check_budget, view_one
 
 MAX_MOUNTS = 50
 
@@ -152,6 +152,8 @@ def _record(connection: Connection, user: str, name: str, order: WorkspaceOrder,
             auto_stop_after_minutes=order.auto_stop_after_minutes,
             auto_stop_at=resolved.auto_stop_at,
             idle_stop_minutes=order.idle_stop_minutes,
+            budget_run_micros=check_budget(order.budget_run_micros),
+            budget_total_micros=check_budget(order.budget_total_micros),
             warned=[],
             disk_since=now,
             created_at=now,

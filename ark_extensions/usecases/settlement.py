@@ -14,6 +14,7 @@ from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_disks, settle_runs
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.launches import order_stop
+from ark_extensions.usecases.notices import tell
 from ark_extensions.usecases.purse import Purse, read_purses
 from ark_extensions.usecases.views import Sentence, StopOrder
 
@@ -118,6 +119,7 @@ def _warn(connection: Connection, owner: str, purse: Purse, now: datetime) -> No
         return
     connection.execute(warnings.insert(), [{"owner": owner, "threshold_minutes": m, "at": now} for m in sorted(new)])
     message = Sentence(LOW.msgid, {"empty_at": (now + left).isoformat()})
+    tell(connection, owner=owner, at=now, kind="wallet_low", message=message, severity="warning")
     running = select(t.workspaces).where(t.workspaces.c.owner == owner, t.workspaces.c.state == State.RUNNING)
     for row in connection.execute(running).all():
         emit(connection, workspace_id=row.id, owner=owner, at=now, kind="wallet_low", message=message, severity="warning", actor="billing")

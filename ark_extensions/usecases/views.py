@@ -77,6 +77,8 @@ class WorkspaceOrder:
     auto_stop_after_minutes: int | None = None
     auto_stop_at: datetime | None = None
     idle_stop_minutes: int | None = None
+    budget_run_micros: int | None = None
+    budget_total_micros: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class WorkspaceView:
     why: tuple[Sentence, ...]
     event_cursor: int
     asset_id: str | None = None
+    budget_run_micros: int | None = None
+    budget_total_micros: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,9 @@ class WalletView:
     balance_micros: int
     burn_micros_per_hour: int
     runway: timedelta | None
+    #: gifts still to spend: (micros, when they expire), spent in this order before what was paid in
+    credits: tuple[tuple[int, datetime | None], ...] = ()
+    frozen_reason: str | None = None
 
 
 @dataclass(frozen=True)

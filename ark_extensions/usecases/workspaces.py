@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 from ark_extensions.domain.autostop import check_idle_minutes, resolve_auto_stop
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.domain.metering import cost_micros
+from ark_extensions.domain.money import MAX_AMOUNT_MICROS
 from ark_extensions.domain.offers import price_at
 from ark_extensions.domain.workspaces import State, check_display_name, move
 from ark_extensions.storage import Storage
@@ -112,6 +113,8 @@ def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, cur
         why=why(row, run_cost, purse, now),
         event_cursor=cursors.get(row.id, 0),
         asset_id=row.asset_id,
+        budget_run_micros=row.budget_run_micros,
+        budget_total_micros=row.budget_total_micros,
     )
 
 
@@ -161,6 +164,8 @@ def change_workspace(
     display_name: str | Keep = KEEP,
     auto_stop_at: datetime | None | Keep = KEEP,
     idle_stop_minutes: int | None | Keep = KEEP,
+    budget_run_micros: int | None | Keep = KEEP,
+    budget_total_micros: int | None | Keep = KEEP,
 ) -> WorkspaceView:
     """Rename, set or cancel the stops; also while it runs."""
     with storage.write() as connection:
@@ -176,6 +181,10 @@ def change_workspace(
             minutes = check_idle_minutes(idle_stop_minutes)
             running = row.state == State.RUNNING and minutes is not None
             values |= {"idle_stop_minutes": minutes, "idle_stop_at": now + timedelta(minutes=minutes or 0) if running else None}
+        if not isinstance(budget_run_micros, Keep):
+            values["budget_run_micros"] = check_budget(budget_run_micros)
+        if not isinstance(budget_total_micros, Keep):
+            values["budget_total_micros"] = check_budget(budget_total_micros)
         if values:
             connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(**values))
         for message in _changes(values):
@@ -194,7 +203,40 @@ def _changes(values: dict[str, Any]) -> list[Sentence]:
         minutes = values["idle_stop_minutes"]
         on = Sentence("It stops after {minutes} minutes without work.", {"minutes": minutes})
         said.append(on if minutes else Sentence("Idle stop switched off."))
+    if "budget_run_micros" in values or "budget_total_micros" in values:
+        limits = [m for m in (values.get("budget_run_micros"), values.get("budget_total_micros")) if m]
+        set_to = Sentence("Its budget is {budget_micros}: it stops when it has cost that much.", {"budget_micros": min(limits, default=0)})
+        said.append(set_to if limits else Sentence("Its budget was removed."))
     return said
+
+
+def check_budget(micros: int | None) -> int | None:
+    """A budget above zero and not absurd, or None; raises InvalidField."""
+    if micros is not None and not 0 < micros <= MAX_AMOUNT_MICROS:
+        raise InvalidField("A budget is above 0 and at most 100,000,000.", field="budget")
+    return micros
+
+
+def grow_disk(storage: Storage, *, owner: str, name: str, size_gib: int, actor: str, now: datetime) -> WorkspaceView:
+    """A bigger data disk, at today's price from now on; a disk never shrinks."""
+    with storage.write() as connection:
+        row = find(connection, owner, name)
+        if row.state == State.RELEASED:
+            raise Conflict("The workspace was released. Restore it first.", code="workspace_released")
+        on_sale = connection.execute(select(t.disks).where(t.disks.c.size_gib == size_gib, t.disks.c.withdrawn_at.is_(None))).first()
+        price = price_at(prices(connection, [f"disk:{size_gib}"]).get(f"disk:{size_gib}", ()), now)
+        if on_sale is None or price is None:
+            raise InvalidField("This data disk size is not offered. Choose one from the list.", field="data_disk_gib")
+        if size_gib <= row.data_disk_gib:
+            raise InvalidField("A data disk can only grow: choose more than {gib} GiB.", field="data_disk_gib", gib=row.data_disk_gib)
+        settle_disk(connection, row, now)
+        charged = connection.execute(select(t.workspaces.c.disk_charged_micros).where(t.workspaces.c.id == row.id)).scalar_one()
+        disk = {"data_disk_gib": size_gib, "disk_price_version_id": price.id, "disk_price_micros_per_day": price.price_micros}
+        begun = {"disk_since": now, "disk_charged_before_micros": charged}
+        connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(**disk, **begun))
+        message = Sentence("Its data disk has {gib} GiB now.", {"gib": size_gib})
+        emit(connection, workspace_id=row.id, owner=owner, at=now, kind="changed", message=message, actor=actor)
+        return view_one(connection, t.workspaces.c.id == row.id, now)
 
 
 def release_workspace(
