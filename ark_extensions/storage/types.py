@@ -7,6 +7,7 @@ SQLite and PostgreSQL. Naive datetimes are refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +30,10 @@ def from_micros(value: int) -> datetime:
     return EPOCH + timedelta(microseconds=value)
 
 
+def _read_instant(value: int | None) -> datetime | None:
+    return None if value is None else from_micros(value)
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware UTC datetime stored as integer microseconds."""
 
@@ -38,8 +43,9 @@ class Instant(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         return None if value is None else to_micros(value)
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_micros(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
+        """One call a value instead of TypeDecorator's three: a look at 10,000 runs reads 30,000 instants."""
+        return _read_instant
 
 
 class Json(TypeDecorator[Any]):
