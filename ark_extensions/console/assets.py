@@ -1,7 +1,7 @@
 """Files that browsers keep: our own under ``static/``, and a fixed list out of the npm packages under ``vendor/``.
 
 Promises: nothing but the list leaves the npm directory, whatever a path says; an address with a version (``?v=``) may be
-kept for ever, another for an hour.
+kept for ever, one of a package for an hour, another is asked for anew.
 """
 
 from __future__ import annotations
@@ -50,14 +50,16 @@ def npm_directory(settings: Settings) -> Path:
 class Asset(StaticFileHandler):
     """One of our own files."""
 
+    #: a script that another imports has no version in its address: it is asked for anew (by its ETag), or it could be older
+    #: than the page that uses it
+    unversioned = "no-cache"
+
     def set_extra_headers(self, path: str) -> None:
         self.clear_header("Server")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         versioned = bool(self.get_query_argument("v", ""))
-        self.set_header(
-            "Cache-Control", f"public, max-age={FOREVER_SECONDS}, immutable" if versioned else f"public, max-age={HOUR_SECONDS}"
-        )
+        self.set_header("Cache-Control", f"public, max-age={FOREVER_SECONDS}, immutable" if versioned else self.unversioned)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -66,6 +68,8 @@ class Asset(StaticFileHandler):
 
 class Vendor(Asset):
     """A file of an npm package, if it is on the list."""
+
+    unversioned = f"public, max-age={HOUR_SECONDS}"
 
     async def get(self, path: str, include_body: bool = True) -> None:
         if path not in VENDOR:

@@ -27,12 +27,10 @@ TEMPLATES = sorted((look.HERE / "templates").glob("*.html"))
 def workspace(**changes: Any) -> WorkspaceView:
     """A running workspace, changed."""
     values: dict[str, Any] = {
-        "id": "1", "owner": "alice", "name": "ws1", "display_name": "one", "state": State.RUNNING, "offer": OFFER, "price_micros_per_hour": 100_000,
-       
-        "image_id": "i", "image_name": "Python", "data_disk_gib": 0, "datasets": (), "models": (), "auto_stop_at": None,
-        "idle_stop_minutes": None,
-        "created_at": NOW, "started_at": NOW, "seen_at": NOW, "cost_this_run_micros": 5, "cost_total_micros": 7, "restorable_until": None,
-        "why": (Sentence("Renamed to “{name}”.", {"name": EVIL}),), "event_cursor": 3, **changes,
+        "id": "1", "owner": "alice", "name": "ws1", "display_name": "one", "state": State.RUNNING, "offer": OFFER, "image_id": "i",
+        "price_micros_per_hour": 100_000, "image_name": "Python", "data_disk_gib": 0, "datasets": (), "models": (), "auto_stop_at": None,
+        "idle_stop_minutes": None, "created_at": NOW, "started_at": NOW, "seen_at": NOW, "cost_this_run_micros": 5, "cost_total_micros": 7,
+        "restorable_until": None, "why": (Sentence("Renamed to “{name}”.", {"name": EVIL}),), "event_cursor": 3, **changes,
     }  # fmt: skip
     known = WorkspaceView.__dataclass_fields__
     return WorkspaceView(**{key: value for key, value in values.items() if key in known})
