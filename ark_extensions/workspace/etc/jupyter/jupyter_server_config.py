@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 c = get_config()  # noqa: F821 (Jupyter gives it to configuration files)
@@ -17,3 +18,5 @@ c.ServerApp.terminado_settings = {"shell_command": [shutil.which(os.environ.get(
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.extension_manager = "readonly"
+# language servers are looked for where they would be, without running npm at every start (half a second, and a ~/.npm)
+c.LanguageServerManager.node_roots = [str(Path.home()), f"{sys.prefix}/lib", sys.prefix]
