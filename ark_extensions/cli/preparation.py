@@ -132,12 +132,13 @@ def fill_catalogue(storage: Storage, settings: Settings, progress: Callable[[str
     install_demo(storage, settings, nodes=discover_nodes(settings), now=utc_now(), progress=progress)
 
 
-def write_command(state_dir: Path) -> None:
+def write_command(settings: Settings) -> None:
     """DIR/bin/ark: the `ark` command for this installation, from anywhere."""
-    file = state_dir / "bin/ark"
+    file = settings.state_dir / "bin/ark"
+    variables = {"ARK_STATE_DIR": settings.state_dir, "ARK_CACHE_DIR": settings.cache_dir, "PYTHONPATH": PROJECT}
     script = (
         "#!/bin/sh\n"
-        f"export ARK_STATE_DIR={shlex.quote(str(state_dir))} PYTHONPATH={shlex.quote(str(PROJECT))}\n"
+        f"export {' '.join(f'{name}={shlex.quote(str(value))}' for name, value in variables.items())}\n"
         f'exec {shlex.quote(sys.executable)} -m ark_extensions.cli "$@"\n'
     )
     if not file.exists() or file.read_text() != script:

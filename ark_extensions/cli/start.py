@@ -109,7 +109,7 @@ def _run(state_dir: Path) -> int:
     )
     supervisor.clear_leftovers()
     _prepare_database(settings)
-    preparation.write_command(state_dir)
+    preparation.write_command(settings)
     everything = processes.services(settings, built, processes.child_environment(settings))
     supervisor.catch_signals()
     supervisor.expect([everything[name] for name in processes.loops(settings)])
@@ -124,7 +124,7 @@ def _prepare_database(settings: Settings) -> None:
     storage = Storage(settings.resolved_database_url)
     try:
         preparation.make_administrators(storage, settings)
-        preparation.fill_catalogue(storage, settings, lambda what: print(phrase("Preparing: {what} …", what=what), flush=True))
+        preparation.fill_catalogue(storage, settings, lambda what: print(phrase("Preparing: {what} …", what=phrase(what)), flush=True))
     finally:
         storage.close()
 

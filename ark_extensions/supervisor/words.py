@@ -75,6 +75,8 @@ CHINESE: dict[str, str] = {
     "No free port was found between {low} and {high}: stop other programs.": "在 {low} 到 {high} 之间没有空闲端口：请停止其他程序。",
     "Port {port}, on which running workspaces expect the Hub, is taken by another program: stop that one, then start again.": "正在运行的工作空间要通过端口 {port} 访问 Hub，但它已被其他程序占用：请停止该程序后再启动。",
     "The proxy is not installed yet: `make up` installs what is missing.": "代理尚未安装：`make up` 会安装缺少的部分。",
+    "offers, images and disk sizes": "算力规格、镜像与数据盘规格",
+    "the demo dataset and model (scikit-learn's handwritten digits)": "示例数据集与模型（scikit-learn 手写数字）",
     "Preparing: {what} …": "正在准备：{what} …",
     "Ark is ready: {address}   ({seconds} s)": "Ark 已就绪：{address}   （{seconds} 秒）",
     "Sign in as {name} with the password {password}": "登录用户名 {name}，密码 {password}",

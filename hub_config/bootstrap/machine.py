@@ -90,7 +90,8 @@ def is_writable(path: Path) -> bool:
 
 
 def existing_parent(path: Path) -> Path:
-    while not path.exists():
+    """The nearest directory above that is there, as far as this account can see."""
+    while not os.path.exists(path):
         path = path.parent
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,16 @@ def test_the_first_start_asks_for_more_disk_than_the_next(request_: Request, tmp
     ((_, _, first),) = preflight._space(request_, ["hub", "workspace"])
     ((_, _, later),) = preflight._space(request_, [])
     assert (first, later) == (6.0, 1.0)
+
+
+def test_a_place_that_this_account_cannot_even_look_at_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: object, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os.path, "exists", lambda path: Path(path) == tmp_path)
+    monkeypatch.setattr(Path, "exists", denied)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert not machine.is_writable(tmp_path / "hidden" / "state")
 
 
 def test_the_port_of_the_settings_file_is_used(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def constants(tree: ast.Module) -> dict[str, str]:
 
 def spoken() -> set[str]:
     """Every first argument of ``phrase``: literal, or a constant of the module or of the words."""
-    found = set(TITLES.values())
+    found = set(TITLES.values()) | set(re.findall(r'progress\("(.+?)"\)', (PROJECT / "ark_extensions/catalogue/demo.py").read_text()))
     shared = constants(ast.parse((PROJECT / "ark_extensions/supervisor/words.py").read_text()))
     for file in [file for folder in SPEAKERS for file in sorted((PROJECT / folder).glob("*.py"))]:
         tree = ast.parse(file.read_text())
@@ -35,7 +36,7 @@ def spoken() -> set[str]:
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     found.add(str(first.value))
-                elif isinstance(first, ast.Name):
+                elif isinstance(first, ast.Name) and first.id in known:
                     found.add(known[first.id])
     return found
 
