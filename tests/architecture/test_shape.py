@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 #: a migration is written once and never edited, so its length costs no reader anything
-EXEMPT_FROM_FUNCTION_LENGTH = ("ark_extensions/storage/migrations/",)
+EXEMPT_FROM_LENGTH = ("ark_extensions/storage/migrations/",)
 FORBIDDEN_NAMES = {"utils", "helpers", "manager", "common", "util", "helper", "misc"}
 
 
@@ -31,13 +31,15 @@ PYTHON = project_files(".py")
 
 @pytest.mark.parametrize("name", PYTHON)
 def test_a_file_can_be_read_at_a_sitting(name: str) -> None:
+    if name.startswith(EXEMPT_FROM_LENGTH):
+        return
     lines = (ROOT / name).read_text().count("\n")
     assert lines <= MAX_FILE_LINES, f"{name} has {lines} lines; divide it at a seam"
 
 
 @pytest.mark.parametrize("name", PYTHON)
 def test_functions_are_short(name: str) -> None:
-    if name.startswith(EXEMPT_FROM_FUNCTION_LENGTH):
+    if name.startswith(EXEMPT_FROM_LENGTH):
         return
     for node in ast.walk(ast.parse((ROOT / name).read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
