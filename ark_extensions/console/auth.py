@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
@@ -47,8 +47,8 @@ class Principal:
     admin: bool
     account: bool
     workspace: str | None
-    token: str
-    scopes: frozenset[str]
+    token: str = field(repr=False)
+    scopes: frozenset[str] = field(repr=False)
     by_cookie: bool
 
     def may_act_on_servers(self, act: str, name: str | None = None) -> bool:

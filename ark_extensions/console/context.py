@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 THREADS = 8
 PEOPLE_MAX = 50_000
+#: after so long a user is looked up again: the language may have been chosen elsewhere
+GREET_SECONDS = 600.0
 
 
 def utc_now() -> datetime:
@@ -48,7 +51,7 @@ class Console:
     oauth: HubOAuth
     clock: Callable[[], datetime] = utc_now
     languages: dict[str, str | None] = field(default_factory=dict)
-    _seen: set[tuple[str, bool]] = field(default_factory=set)
+    _seen: dict[tuple[str, bool], float] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -66,7 +69,7 @@ class Console:
     async def greet(self, principal: Principal) -> None:
         """Give a user who comes for the first time an account; later calls cost nothing."""
         key = (principal.user, principal.admin)
-        if key in self._seen or not principal.account:
+        if not principal.account or time.monotonic() < self._seen.get(key, 0.0):
             return
         user = await self.use(
             ensure_user,
@@ -78,7 +81,7 @@ class Console:
         if len(self._seen) >= PEOPLE_MAX:
             self._seen.clear()
             self.languages.clear()
-        self._seen.add(key)
+        self._seen[key] = time.monotonic() + GREET_SECONDS
         self.languages[principal.user] = user.language
 
     def in_background(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ark_extensions.domain.errors import ArkError
+from ark_extensions.domain.errors import ArkError, Unavailable
 from ark_extensions.usecases.events import list_events, newest_event_id
 from ark_extensions.usecases.views import EventView
 
@@ -179,11 +179,18 @@ class Stream:
                 await self._send(event)
             if loop.time() >= beat_at:
                 beat_at = loop.time() + self._heartbeat
-                try:
-                    await self._still_allowed()
-                except ArkError:
+                if not await self._allowed():
                     return
                 await self._write(": still here\n\n")
+
+    async def _allowed(self) -> bool:
+        try:
+            await self._still_allowed()
+        except Unavailable:
+            return True  # nobody can be asked now: the next heartbeat asks again
+        except ArkError:
+            return False
+        return True
 
     async def _known(self, after: int) -> int:
         """``after``, if there is such an event already; a number from the future would hide what is to come."""

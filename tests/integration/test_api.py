@@ -76,7 +76,7 @@ def test_from_order_to_release_and_back(stage: Stage) -> None:
         models=["digits-mlp@1"],
         auto_stop={"after_minutes": 90},
     )
-    assert order.status == 201
+    assert order.status == 201 and order.headers["Location"] == "/services/console/api/v1/workspaces/ws"
     made = order.json
     assert (made["state"], made["offer"], made["image"], made["data_disk_gib"]) == ("creating", "cpu-1", "python-cpu", 200)
     assert (made["datasets"], made["models"]) == (["digits@1"], ["digits-mlp@1"])
@@ -98,6 +98,8 @@ def test_from_order_to_release_and_back(stage: Stage) -> None:
     bill = stage.api("GET", f"/bills?month={datetime.now(UTC):%Y-%m}", token=token).json
     assert [line["workspace"] for line in bill["items"]] == ["ws", "ws"]
     assert {line["price_per_hour"]["amount"] for line in bill["items"]} == {"0.50", "2.00"}
+    table = stage.api("GET", f"/bills.csv?month={datetime.now(UTC):%Y-%m}", token=token)
+    assert table.headers["Content-Type"].startswith("text/csv") and len(table.body.decode().splitlines()) == 3
     released = stage.api("DELETE", "/workspaces/ws", token=token, body={"confirm": "ws"})
     assert (released.status, released.json["state"]) == (200, "released")
     until(lambda: stage.hub("GET", f"/users/{user}/servers/ws", token=token).status == 404)

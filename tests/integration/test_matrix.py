@@ -48,6 +48,7 @@ API: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/wallet"): (ACCOUNT, None),
     ("GET", "/wallet/transactions"): (ACCOUNT, None),
     ("GET", "/bills"): (ACCOUNT, None),
+    ("GET", "/bills.csv"): (ACCOUNT, None),
     ("GET", "/me"): (ACCOUNT, None),
     ("PATCH", "/me"): (ACCOUNT, {"language": "en"}),
     ("GET", "/admin/users"): (ADMINS, None),

@@ -178,13 +178,19 @@ class Access(Output):
     ssh: None
 
 
+class Credit(Money):
+    """A gift that is still to be spent; null: it does not expire."""
+
+    expires_at: datetime | None
+
+
 class Wallet(Output):
-    """``held`` and ``credits`` are for recharges with conditions; ``runway_hours`` null: nothing burns."""
+    """``balance`` includes the credits, which are spent first; ``runway_hours`` null: nothing burns."""
 
     balance: Money
     held: Money
     available: Money
-    credits: list[Money]
+    credits: list[Credit]
     burn_per_hour: Money
     runway_hours: float | None
 

@@ -85,7 +85,12 @@ class ApiHandler(ApiBase):
         if route.stream:
             return
         self.set_status(route.status)
-        if answer is not None:
+        for name, value in call.headers.items():
+            self.set_header(name, value)
+        if isinstance(answer, str):
+            self.set_header("Content-Type", f"{route.media}; charset=utf-8")
+            self.write(answer)
+        elif answer is not None:
             self.set_header("Content-Type", "application/json; charset=utf-8")
             self.write(answer.model_dump_json())
 

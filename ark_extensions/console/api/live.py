@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tornado.iostream import StreamClosedError
@@ -16,6 +17,9 @@ from ark_extensions.domain.errors import InvalidField
 from ark_extensions.usecases.events import list_events
 from ark_extensions.usecases.views import EventView
 from ark_extensions.usecases.workspaces import get_workspace
+
+#: a reader that takes nothing in for so long is cut; it resumes
+WRITE_SECONDS = 30.0
 
 
 async def _page(call: Call, name: str | None) -> a.Events:
@@ -59,7 +63,10 @@ async def _stream(call: Call, name: str | None) -> None:
 
     async def write(text: str) -> None:
         handler.write(text)
-        await handler.flush()
+        try:
+            await asyncio.wait_for(handler.flush(), WRITE_SECONDS)
+        except TimeoutError as error:  # it takes nothing in: its connection is given up
+            raise StreamClosedError(error) from error
 
     def body(view: EventView) -> dict[str, Any]:
         return shapes.event(view, call, advanced=call.query.advanced).model_dump(mode="json")
@@ -70,7 +77,7 @@ async def _stream(call: Call, name: str | None) -> None:
     try:
         await Stream(feed, call.ark.use, write=write, body=body, still_allowed=still_allowed).run(subscription, name=name, after=after)
     except StreamClosedError:
-        pass
+        handler.detach().close()
     finally:
         feed.unsubscribe(subscription)
 

@@ -243,8 +243,13 @@ def _month(text: str) -> str:
     return text
 
 
-class BillsQuery(ListQuery):
+class MonthQuery(Input):
     month: Annotated[str, AfterValidator(_rule(_month)), _documented(pattern=r"^\d{4}-\d{2}$")] | None = None
 
     def first_day(self) -> date | None:
         return None if self.month is None else date.fromisoformat(f"{self.month}-01")
+
+
+class BillsQuery(MonthQuery):
+    limit: Limit = LIMIT_MAX
+    cursor: Cursor = None

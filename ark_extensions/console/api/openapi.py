@@ -106,6 +106,8 @@ def _parameters(route: Route, schemas: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _success(route: Route) -> dict[str, Any]:
+    if route.media != "application/json":
+        return {"description": "Done.", "content": {route.media: {"schema": {"type": "string"}}}}
     if route.response is None:
         return {"description": "Done."}
     schema = {"$ref": SCHEMAS.format(model=route.response.__name__)}

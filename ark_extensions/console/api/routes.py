@@ -69,18 +69,21 @@ class Call:
 
     @property
     def base_url(self) -> str:
-        """The address under which the caller reached the platform, or the configured public one; no slash at its end."""
-        configured = self.ark.settings.public_url
-        return (configured or f"{self.handler.request.protocol}://{self.handler.request.host}").rstrip("/")
+        """The address under which the caller reached the platform's proxy, or the configured one; no slash at its end."""
+        settings, request = self.ark.settings, self.handler.request
+        through_proxy = "X-Forwarded-Proto" in request.headers
+        if settings.public_url or not through_proxy:
+            return settings.base_url.rstrip("/")
+        return f"{request.protocol}://{request.host}"
 
 
-Answer = Callable[[Call], Awaitable[BaseModel | None]]
+Answer = Callable[[Call], Awaitable[BaseModel | str | None]]
 
 
 @dataclass(frozen=True)
 class Route:
     """``status`` is the answer's on success; a ``response`` of None is an answer without a body. ``stream``: the coroutine
-    writes server-sent events itself."""
+    writes server-sent events itself. ``media`` is what an answer in text is."""
 
     method: Method
     path: str
@@ -92,6 +95,7 @@ class Route:
     query: type[Input] = NoInput
     status: int = 200
     stream: bool = False
+    media: str = "application/json"
 
     @property
     def parameters(self) -> list[str]:
@@ -99,7 +103,7 @@ class Route:
 
     @property
     def pattern(self) -> str:
-        return _PARAMETER.sub(lambda m: f"(?P<{m.group(1)}>[^/]+)", self.path)
+        return _PARAMETER.sub(lambda m: f"(?P<{m.group(1)}>[^/]+)", self.path.replace(".", r"\."))
 
     @property
     def operation_id(self) -> str:

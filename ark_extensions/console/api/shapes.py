@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -119,7 +119,7 @@ def workspace(view: views.WorkspaceView, call: Call) -> a.Workspace:
         state=view.state.value,
         offer=view.offer.id,
         offer_name=view.offer.name,
-        asset=None,
+        asset=view.asset_id,
         image=view.image_id,
         image_name=view.image_name,
         data_disk_gib=view.data_disk_gib,
@@ -158,7 +158,7 @@ def wallet(view: views.WalletView, currency: str) -> a.Wallet:
         balance=money(view.balance_micros, currency),
         held=money(0, currency),
         available=money(view.balance_micros, currency),
-        credits=[],
+        credits=[a.Credit(amount=format_amount(micros), currency=currency, expires_at=at) for micros, at in view.credits],
         burn_per_hour=money(view.burn_micros_per_hour, currency),
         runway_hours=hours(view.runway),
     )
@@ -194,7 +194,3 @@ def bill_line(view: views.RunView, currency: str) -> a.BillLine:
 
 def person(view: views.UserView) -> a.Person:
     return a.Person(name=view.name, admin=view.admin, language=view.language, created_at=view.created_at)
-
-
-def month_of(moment: datetime) -> str:
-    return f"{moment:%Y-%m}"

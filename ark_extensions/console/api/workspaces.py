@@ -9,6 +9,7 @@ from ark_extensions.console.api import answers as a
 from ark_extensions.console.api import shapes
 from ark_extensions.console.api.models import ChangeBody, CreateBody, ListQuery, ReleaseBody, StartBody
 from ark_extensions.console.api.routes import Call, NoInput, Route
+from ark_extensions.console.auth import PREFIX
 from ark_extensions.domain.autostop import StopReason, resolve_auto_stop
 from ark_extensions.domain.errors import InvalidField
 from ark_extensions.domain.workspaces import State
@@ -23,6 +24,7 @@ async def create(call: Call) -> a.Workspace:
     view = await call.use(orders.place_order, user=call.user, order=body.order(), now=call.now, max_workspaces=limit)
     if view.state is State.CREATING:
         call.ark.in_background(servers.start(call.ark, call.principal, view))
+    call.headers["Location"] = f"{PREFIX}api/v1/workspaces/{view.name}"
     return shapes.workspace(view, call)
 
 
