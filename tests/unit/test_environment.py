@@ -16,17 +16,23 @@ SPEC = LaunchSpec("ws1", "train", "alice", "launch1", "python-cpu", "workspace",
 
 
 def environment(spec: LaunchSpec = SPEC, **how: object) -> dict[str, str]:
-    arguments = {"hub": {}, "mirrors": Mirrors(), "environment_prefix": PurePosixPath("/opt/env"), "api_url": "http://127.0.0.1:1/api", **how}
+    arguments = {
+        "hub": {},
+        "mirrors": Mirrors(),
+        "environment_prefix": PurePosixPath("/opt/env"),
+        "api_url": "http://127.0.0.1:1/api",
+        **how,
+    }
     return workspace_environment(spec, **arguments)  # type: ignore[arg-type]
 
 
 def test_nothing_of_the_host_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    made = environment(hub={"JUPYTERHUB_API_TOKEN": "t", "PATH": "/root/bin", "LD_PRELOAD": "/evil.so", "SECRET": "s"})
+    made = environment(hub={"JUPYTERHUB_API_TOKEN": "t", "PATH": "/opt/host/bin", "LD_PRELOAD": "/evil.so", "SECRET": "s"})
     assert "hunter2" not in made.values() and "LD_PRELOAD" not in made and "SECRET" not in made
     assert made["JUPYTERHUB_API_TOKEN"] == "t"
     assert made["HOME"] == "/home/user" and made["SHELL"] == "/bin/bash" and made["LANG"] == "C.UTF-8"
-    assert made["PATH"].split(":")[:2] == ["/home/user/.local/bin", "/opt/env/bin"] and "/root/bin" not in made["PATH"]
+    assert made["PATH"].split(":")[:2] == ["/home/user/.local/bin", "/opt/env/bin"] and "/opt/host/bin" not in made["PATH"]
 
 
 def test_it_knows_its_size() -> None:
@@ -61,7 +67,9 @@ def test_mirrors_reach_every_tool() -> None:
 
 def test_git_itself_rewrites_addresses() -> None:
     made = mirror_environment(Mirrors(git_instead_of={"https://github.com/": "https://mirror.example/gh/", "git@x:": "https://y/"}))
-    said = subprocess.run(["git", "config", "--get-regexp", "url"], env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **made}, capture_output=True)
+    said = subprocess.run(
+        ["git", "config", "--get-regexp", "url"], env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **made}, capture_output=True
+    )
     assert b"url.https://mirror.example/gh/.insteadof https://github.com/" in said.stdout
     assert b"url.https://y/.insteadof git@x:" in said.stdout
 
