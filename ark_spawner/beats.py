@@ -14,15 +14,16 @@ Tell = Callable[[Mapping[str, str], datetime], Awaitable[None]]
 class Beats:
     """Gathers beats and tells them together, with the time of the earliest: uncertainty bills less."""
 
-    def __init__(self, tell: Tell, *, gather_seconds: float = GATHER_SECONDS) -> None:
-        self._tell = tell
+    def __init__(self, *, gather_seconds: float = GATHER_SECONDS) -> None:
+        self._tell: Tell | None = None
         self._gather_seconds = gather_seconds
         self._alive: dict[str, str] = {}
         self._since: datetime | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def seen(self, workspace_id: str, launch_id: str, now: datetime) -> None:
-        """This launch of this workspace was alive at ``now``."""
+    def seen(self, workspace_id: str, launch_id: str, now: datetime, tell: Tell) -> None:
+        """This launch of this workspace was alive at ``now``; ``tell`` of the last one seen tells of all."""
+        self._tell = tell
         self._alive[workspace_id] = launch_id
         self._since = self._since or now
         loop = asyncio.get_running_loop()
@@ -37,5 +38,5 @@ class Beats:
         await asyncio.sleep(self._gather_seconds)
         alive, since = self._alive, self._since
         self._alive, self._since = {}, None
-        if alive and since is not None:
+        if alive and since is not None and self._tell is not None:
             await self._tell(alive, since)

@@ -44,7 +44,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
     open_storage = CallableTrait(help="Called without arguments; returns the installation's Storage").tag(config=True)
 
     _threads: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ark-spawner")
-    _beats: ClassVar[Beats | None] = None
+    _beats: ClassVar[Beats] = Beats()
 
     _workspace_id: str | None = None
     _launch_id: str | None = None
@@ -260,10 +260,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
             if self._launch_id == launch_id and self.ready:
                 self.orm_spawner.state = self.get_state()
                 self.user.db.commit()
-        cls = type(self)
-        if cls._beats is None:
-            cls._beats = Beats(self._tell_alive)
-        cls._beats.seen(workspace_id, launch_id, now())
+        self._beats.seen(workspace_id, launch_id, now(), self._tell_alive)
 
     async def _tell_alive(self, alive: Mapping[str, str], since: datetime) -> None:
         try:
@@ -293,8 +290,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
     async def _record_stop(self, detail: dict[str, Any]) -> None:
         if self._launch_id is None or self._workspace_id is None:
             return
-        if self._beats is not None:
-            self._beats.forget(self._workspace_id)
+        self._beats.forget(self._workspace_id)
         exit_code, cause = self._ended or (None, None)
         cause = detail.pop("cause", None) or cause
         if self._failure is not None:

@@ -60,7 +60,7 @@ def arguments(spec: LaunchSpec, paths: HostPaths, *, user_namespace: int | None)
         *_system(paths),
         *_devices(spec),
         *_writable(paths),
-        *(word for path in paths.read_only for word in ("--ro-bind", str(path), str(path))),
+        *_image(paths),
         *_home_mounts(paths),
         *("--remount-ro", "/dev", "--remount-ro", "/run", "--remount-ro", "/"),
         *(("--chdir", str(fs.HOME)) if user_namespace is None else ()),
@@ -138,6 +138,17 @@ def _writable(paths: HostPaths) -> list[str]:
         (paths.netdisk, fs.HOME_NETDISK),
     )
     return [word for source, target in places for word in ("--bind", str(source), str(target))]
+
+
+def _image(paths: HostPaths) -> list[str]:
+    """At its own path, even where that lies below a writable place: its programs name their interpreter by it."""
+    line: list[str] = []
+    for path in map(PurePosixPath, paths.read_only):
+        for parent in reversed(path.parents):
+            if any(parent.is_relative_to(place) and parent != place for place in (fs.TMP, fs.VAR_TMP)):
+                line += ["--perms", "0755", "--dir", str(parent)]
+        line += ["--ro-bind", str(path), str(path)]
+    return line
 
 
 def _home_mounts(paths: HostPaths) -> list[str]:
