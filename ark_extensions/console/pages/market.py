@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ark_extensions.console.pages.base import Page
 from ark_extensions.domain.money import parse_amount
@@ -74,7 +75,7 @@ class Marketplace(Page):
         filters = Filters.read(self)
         everything = list(await self.use(market.list_offers, now=self.now))
         models = sorted({v.offer.quantities.gpu_model for v in everything if v.offer.quantities.gpu_model})
-        context = {
+        context: dict[str, Any] = {
             "filters": filters,
             "offers": matching(everything, filters),
             "on_sale": sum(1 for v in everything if v.offer.plan == filters.plan),

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from ark_extensions.console.pages.base import Page
 from ark_extensions.domain.money import format_amount
@@ -56,7 +57,7 @@ class Wallet(Page):
             before=int(before[:15]) if before.isascii() and before.isdigit() else None,
             limit=MOVEMENTS_A_PAGE,
         )
-        context = {"movements": page.items, "next": page.next, "subjects": await self.subjects(page.items)}
+        context: dict[str, Any] = {"movements": page.items, "next": page.next, "subjects": await self.subjects(page.items)}
         if self.request.headers.get("HX-Request"):
             self.fragment("_movements.html", **context)
         else:
