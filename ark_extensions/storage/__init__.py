@@ -8,7 +8,7 @@ in WAL mode with ``synchronous=FULL``: a commit that returned survives a power c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: how long a writer waits for another writer before it gives up, in seconds
 LOCK_TIMEOUT_SECONDS = 30
+#: the advisory lock that PostgreSQL's units of work take in turn: stock, wallets and names are checked under it
+WRITE_LOCK = 0x41726B
 
 
 def _sqlite_engine(url: str, begin: str) -> Engine:
@@ -55,8 +57,13 @@ class Storage:
         """The engines behind this storage, for counting queries and measuring."""
         return (self._reader, self._writer) if self._reader is not self._writer else (self._writer,)
 
-    def write(self) -> AbstractContextManager[Connection]:
-        return self._writer.begin()
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One unit of work, alone: what it reads cannot change before it commits, as SQLite's write lock has it."""
+        with self._writer.begin() as connection:
+            if self.dialect != "sqlite":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -28,11 +28,16 @@ def stage(url: str, opening: int = 100 * MICROS) -> Storage:
     """A migrated database with the catalogue and the users alice and bob."""
     migrate(url)
     storage = Storage(url)
+    furnish(storage, opening)
+    return storage
+
+
+def furnish(storage: Storage, opening: int) -> None:
+    """The catalogue and the users, into an empty database."""
     market.set_nodes(storage, nodes=[Node("local", 64, 65_536)])
     market.seed_catalog(storage, catalog=CATALOG, now=T0)
     for name in ("alice", "bob"):
         users.ensure_user(storage, name=name, admin=False, opening_credit_micros=opening, now=T0)
-    return storage
 
 
 def sqlite(path: Path) -> str:

@@ -21,17 +21,22 @@ from ark_extensions.usecases.journal import balance_of, post
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    storage = Storage(url)
+def furnish(storage: Storage) -> None:
+    """Fill an empty database with what these tests stand on."""
     with storage.write() as connection:
         connection.execute(users.insert().values(name="u", admin=False, created_at=T0))
         post(connection, [recharge(key="paid", user="u", amount_micros=100, at=T0, actor="u", memo="")])
         for key, days in (("late", 30), ("soon", 3), ("never", None)):
             expires_at = T0 + timedelta(days=days) if days else None
             give(connection, key=key, user="u", amount_micros=10, at=T0, actor="op", memo="", expires_at=expires_at)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
+    migrate(url)
+    storage = Storage(url)
+    furnish(storage)
     yield storage
     assert check_books(storage) == []
     storage.close()

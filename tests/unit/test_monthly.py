@@ -31,15 +31,20 @@ CATALOG = {
 }
 
 
+def furnish(storage: Storage) -> None:
+    """Fill an empty database with what these tests stand on."""
+    market.set_nodes(storage, nodes=[Node("local", 4, 4096, (("0", "H200"),))])
+    market.seed_catalog(storage, catalog=CATALOG, now=T0)
+    for name in ("alice", "bob"):
+        users.ensure_user(storage, name=name, admin=False, opening_credit_micros=1000 * MICROS, now=T0)
+
+
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
     url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
     migrate(url)
     storage = Storage(url)
-    market.set_nodes(storage, nodes=[Node("local", 4, 4096, (("0", "H200"),))])
-    market.seed_catalog(storage, catalog=CATALOG, now=T0)
-    for name in ("alice", "bob"):
-        users.ensure_user(storage, name=name, admin=False, opening_credit_micros=1000 * MICROS, now=T0)
+    furnish(storage)
     yield storage
     assert books.check_books(storage) == []
     storage.close()

@@ -14,13 +14,35 @@ from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage, migrate
-from ark_extensions.usecases import books, deadlines, events, launches, market, operator, orders, reconciliation, settlement, users, wallet, workspaces
+from ark_extensions.usecases import (
+    books,
+    deadlines,
+    events,
+    launches,
+    market,
+    operator,
+    orders,
+    reconciliation,
+    settlement,
+    users,
+    wallet,
+    workspaces,
+)
 from ark_extensions.usecases.views import Sentence, WorkspaceOrder
 
 T0 = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
 CATALOG = {
     "offers": [
-        {"id": "cpu", "name": "CPU · 1", "plan": "payg", "vcpu": 1, "memory_mib": 1024, "system_disk_gib": 20, "price": "3.60", "per": "hour"},
+        {
+            "id": "cpu",
+            "name": "CPU · 1",
+            "plan": "payg",
+            "vcpu": 1,
+            "memory_mib": 1024,
+            "system_disk_gib": 20,
+            "price": "3.60",
+            "per": "hour",
+        },
         {
             "id": "gpu",
             "name": "H200 · 1",
@@ -45,11 +67,8 @@ def later(**span: float) -> datetime:
     return T0 + timedelta(**span)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    storage = Storage(url)
+def furnish(storage: Storage) -> None:
+    """Fill an empty database with what these tests stand on."""
     market.set_nodes(storage, nodes=[Node("local", 4, 4096, (("0", "H200"), ("1", "H200")))])
     market.seed_catalog(storage, catalog=CATALOG, now=T0)
     for name in ("alice", "bob"):
@@ -57,6 +76,14 @@ def storage(tmp_path: Path) -> Storage:
     for kind, name in (("dataset", "digits"), ("model", "digits-mlp")):
         facts = {"title": name, "description": "", "license": "BSD", "content_hash": "a" * 64, "size_bytes": 10, "file_count": 1}
         market.add_item_version(storage, kind=kind, name=name, now=T0, **facts)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
+    migrate(url)
+    storage = Storage(url)
+    furnish(storage)
     yield storage
     assert books.check_books(storage) == []
     storage.close()
@@ -103,7 +130,9 @@ def test_hourly_settlement_and_stop_charge_the_same_total_and_a_repeat_charges_n
         settlement.settle_usage(storage, now=later(minutes=minutes))
         assert settlement.settle_usage(storage, now=later(minutes=minutes)) == 0
     stop(storage, workspace_id, launch_id, later(minutes=121, seconds=7))
-    assert wallet.list_transactions(storage, user="alice").items[0].balance_after_micros == 100 * MICROS - 3_600_000 * (121 * 60 + 7) // 3600
+    assert (
+        wallet.list_transactions(storage, user="alice").items[0].balance_after_micros == 100 * MICROS - 3_600_000 * (121 * 60 + 7) // 3600
+    )
 
 
 def test_only_what_was_seen_is_charged(storage: Storage) -> None:

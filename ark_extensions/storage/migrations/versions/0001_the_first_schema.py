@@ -31,13 +31,13 @@ BEGIN SELECT RAISE(ABORT, 'the transaction is finished'); END
 """
 POSTGRESQL = (
     """CREATE FUNCTION ark_append_only() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$""",
+    $$ BEGIN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$""",
     """CREATE FUNCTION ark_balanced() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF (SELECT coalesce(sum(amount_micros), 1) FROM entries WHERE transaction_id = NEW.id) <> 0
-    THEN RAISE EXCEPTION 'a transaction''s entries sum to zero'; END IF; RETURN NEW; END $$""",
+    THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'a transaction''s entries sum to zero'; END IF; RETURN NEW; END $$""",
     """CREATE FUNCTION ark_finished() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF EXISTS (SELECT 1 FROM transactions WHERE id = NEW.transaction_id)
-    THEN RAISE EXCEPTION 'the transaction is finished'; END IF; RETURN NEW; END $$""",
+    THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'the transaction is finished'; END IF; RETURN NEW; END $$""",
     "CREATE TRIGGER transactions_balanced BEFORE INSERT ON transactions FOR EACH ROW EXECUTE FUNCTION ark_balanced()",
     "CREATE TRIGGER entries_finished BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION ark_finished()",
     "CREATE SEQUENCE transactions_id_seq",

@@ -1,0 +1,71 @@
+"""A PostgreSQL of the tests' own, from Debian's packages: no service is assumed, nothing outlives the session.
+
+The server refuses to run as root: then it runs as the user that the package made. It listens on a unix socket only.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def binaries() -> Path | None:
+    """The newest installed PostgreSQL's programs, or None."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    return found[-1].parent if found else None
+
+
+def missing() -> str | None:
+    """Why no PostgreSQL can be started here; None when one can."""
+    return None if binaries() else "PostgreSQL is not installed (apt-get install postgresql)"
+
+
+class Server:
+    """One running server; ``database()`` gives the URL of a fresh, empty database."""
+
+    def __init__(self, directory: Path, programs: Path, user: str) -> None:
+        self._directory, self._programs, self._user = directory, programs, user
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+        prefix = ["runuser", "-u", self._user, "--"] if os.geteuid() == 0 else []
+        program = [str(self._programs / command[0]), *command[1:]]
+        return subprocess.run([*prefix, *program], check=check, capture_output=True, timeout=60, cwd=self._directory)
+
+    def database(self, template: str = "template1") -> str:
+        """The URL of a new database, a copy of ``template``."""
+        name = f"ark_{uuid.uuid4().hex[:12]}"
+        self.run("createdb", "-h", str(self._directory), "-U", self._user, "-T", template, name)
+        return f"postgresql+psycopg://{self._user}@/{name}?host={self._directory}"
+
+    def name_of(self, url: str) -> str:
+        """The database's name in a URL that ``database`` gave."""
+        return url.partition("@/")[2].partition("?")[0]
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """Start a server for the block and remove everything of it afterwards."""
+    programs = binaries()
+    if programs is None:
+        raise RuntimeError(missing())
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    directory = Path(tempfile.mkdtemp(prefix="ark-pg-", dir="/tmp"))  # noqa: S108 - a unix socket's path must be short
+    if os.geteuid() == 0:
+        shutil.chown(directory, user)
+    running = Server(directory, programs, user)
+    data = str(directory / "data")
+    try:
+        running.run("initdb", "-D", data, "-U", user, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+        options = f"-c listen_addresses='' -c unix_socket_directories={directory} -c max_connections=60 -c fsync=off"
+        running.run("pg_ctl", "-D", data, "-w", "-l", str(directory / "log"), "-o", options, "start")
+        yield running
+    finally:
+        running.run("pg_ctl", "-D", data, "-m", "immediate", "stop", check=False)
+        shutil.rmtree(directory, ignore_errors=True)
