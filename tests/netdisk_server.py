@@ -72,15 +72,17 @@ class Server:
         self.port = free_port()
         self._environment = environment
         self.process: subprocess.Popen[bytes] | None = None
+        #: who asks, unless a test says otherwise
+        self.user = "alice"
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/services/netdisk"
 
-    def data(self, user: str) -> Path:
+    def data(self, user: str | None = None) -> Path:
         from ark_extensions.volumes.local_dir import LocalDirVolumes
 
-        return LocalDirVolumes(self.state_dir).netdisk(user)
+        return LocalDirVolumes(self.state_dir).netdisk(user or self.user)
 
     def start(self) -> Server:
         command = [sys.executable, __file__, str(self.state_dir), str(self.port)]

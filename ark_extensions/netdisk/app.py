@@ -21,6 +21,7 @@ from ark_extensions.netdisk.auth import Hub as KnowsTokens
 from ark_extensions.netdisk.dav_writes import DavHandler
 from ark_extensions.netdisk.desk import Office
 from ark_extensions.netdisk.housekeeping import Housekeeping
+from ark_extensions.netdisk.tus import CreationHandler, UploadHandler
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.volumes import Volumes
@@ -38,7 +39,11 @@ END_SECONDS = 10.0
 def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsTokens) -> Application:
     """The application under ``/services/netdisk/``."""
     office = Office(settings, storage, volumes)
-    routes: list[Any] = [(rf"{PREFIX}/dav(?:/.*)?", DavHandler)]
+    routes: list[Any] = [
+        (rf"{PREFIX}/dav(?:/.*)?", DavHandler),
+        (rf"{PREFIX}/tus/?", CreationHandler),
+        (rf"{PREFIX}/tus/([0-9a-f]{{32}})", UploadHandler),
+    ]
     app = Application(routes, office=office, tokens=Tokens(hub), log_function=log_request)
     app.settings["housekeeping"] = Housekeeping(office)
     return app

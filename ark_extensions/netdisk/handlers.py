@@ -180,6 +180,7 @@ class FileHandler(RequestHandler):
         self._let_go()
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         self._let_go()
 
     def _let_go(self) -> None:
