@@ -48,12 +48,13 @@ class LiveSession:
         self.traffic = Traffic()
         self.worked_at = now
         self.counted, self.counted_at = 0, time.monotonic()
+        self.pipe: Downstream | None = None
 
 
 class Client(asyncssh.SSHServer):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._admitted = True
+        self._admitted, self._gone = True, False
         self._tried: dict[str, KeyHolder | None] = {}
         self._offered: tuple[str, KeyHolder] | None = None
         self.connection: asyncssh.SSHServerConnection | None = None
@@ -75,8 +76,10 @@ class Client(asyncssh.SSHServer):
         if self.holder is None:
             self._refused("no_key" if not self._tried else "no_signature" if self._offered else "unknown_key")
         self._gateway.clients.discard(self)
-        for session_id in list(self.sessions):
-            self._session_closed(session_id)
+        self._gone = True
+        for session in list(self.sessions.values()):
+            if session.pipe is not None:
+                session.pipe.close()
 
     def begin_auth(self, username: str) -> bool:
         self.user = username
@@ -197,7 +200,11 @@ class Client(asyncssh.SSHServer):
         except (OSError, TimeoutError):
             self._refused("no_answer", workspace=name)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, NO_SSH_YET.format(name=name)) from None
+        if self._gone:
+            pipe.close()
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "The connection has ended.")
         assert self.holder is not None
+        session.pipe = pipe
         tally, now = self._gateway.tally, utc_now()
         opened = SessionOpened(session.id, target.workspace_id, self.holder.owner, self.fingerprint, self.address, now)
         tally.report.opened.append(opened)

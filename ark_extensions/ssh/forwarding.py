@@ -1,4 +1,8 @@
-"""The pipe between a client's channel and a workspace's socket: bytes are counted, never looked at."""
+"""The pipe between a client's channel and a workspace's socket: bytes are counted, never looked at.
+
+sshd speaks first, often before the client's channel is confirmed; asyncssh's own forwarder would drop that. Here it is kept until
+somebody can hear it, and so are an end and a death that come as early.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from asyncssh.forward import SSHForwarder
+
+from ark_extensions.ssh.wire import GatheredWrites
 
 
 class Traffic:
@@ -18,15 +24,55 @@ class Traffic:
 
 
 class Upstream(SSHForwarder):
-    """The workspace's side. Names in asyncssh's base class: `_peer` is the other side."""
+    """The workspace's side. Names in asyncssh's base class: ``_peer`` is the other side, ``_transport`` the socket."""
 
     def __init__(self, traffic: Traffic) -> None:
         super().__init__()
         self._traffic = traffic
+        self._gathered = GatheredWrites(super().write)
+        self._begun = self._ended_early = self._lost_early = False
+        self._early = b""
+
+    def begin(self) -> None:
+        """The client's channel is open: say what was kept for it, and go on."""
+        self._begun = True
+        if self._early and self._peer is not None:
+            self._peer.write(self._early)
+        self._early = b""
+        if self._lost_early:
+            self.close()
+        elif self._ended_early and self._peer is not None:
+            self._peer.write_eof()
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         self._traffic.moved += len(data)
-        super().data_received(data, datatype)
+        if self._begun:
+            super().data_received(data, datatype)
+        else:
+            self._early += data
+
+    def eof_received(self) -> bool:
+        if self._begun:
+            return super().eof_received()
+        self._eof_received = self._ended_early = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._begun:
+            super().connection_lost(exc)
+        else:
+            self._lost_early, self._transport = True, None
+
+    def write(self, data: bytes) -> None:
+        self._gathered.add(data)
+
+    def write_eof(self) -> None:
+        self._gathered.flush()
+        super().write_eof()
+
+    def close(self) -> None:
+        self._gathered.flush()
+        super().close()
 
 
 class Downstream(SSHForwarder):
@@ -34,7 +80,10 @@ class Downstream(SSHForwarder):
 
     def __init__(self, peer: Upstream, traffic: Traffic, closed: Callable[[], None]) -> None:
         super().__init__(peer)
-        self._traffic, self._closed = traffic, closed
+        self._traffic, self._closed, self._upstream = traffic, closed, peer
+
+    def session_started(self) -> None:
+        self._upstream.begin()
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         self._traffic.moved += len(data)

@@ -21,6 +21,7 @@ from ark_extensions.loop import in_thread, utc_now
 from ark_extensions.ssh.admission import Admission, place_of
 from ark_extensions.ssh.client import Client
 from ark_extensions.ssh.tally import Tally
+from ark_extensions.ssh.wire import GatewayConnection
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.ssh_keys import void_connections
 from ark_extensions.usecases.ssh_sessions import record_gateway, running_targets
@@ -141,10 +142,11 @@ class Gateway:
 
     async def _serve(self, connection: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
-        made: list[asyncssh.SSHServerConnection] = []
+        options, made = self._options, list[GatewayConnection]()
+        assert options is not None
 
-        def protocol() -> asyncssh.SSHServerConnection:
-            made.append(asyncssh.SSHServerConnection(loop, self._options))
+        def protocol() -> GatewayConnection:
+            made.append(GatewayConnection(loop, options))
             return made[0]
 
         try:

@@ -30,7 +30,9 @@ from ark_spawner.local_run import root_links
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM = ROOT / "ark_extensions" / "workspace"
 CATALOG = {
-    "offers": [{"id": "cpu", "name": "CPU", "plan": "payg", "vcpu": 1, "memory_mib": 64, "system_disk_gib": 1, "price": "1", "per": "hour"}],
+    "offers": [
+        {"id": "cpu", "name": "CPU", "plan": "payg", "vcpu": 1, "memory_mib": 1024, "system_disk_gib": 1, "price": "1", "per": "hour"}
+    ],
     "images": [{"id": "python-cpu", "name": "Python", "reference": "python-cpu"}],
 }
 ENVIRONMENT = {
@@ -96,7 +98,7 @@ class Stage:
 
     def start_gateway(self) -> None:
         environment = os.environ | {"ARK_STATE_DIR": str(self.state_dir), "ARK_SSH_PORT": str(self.port), "PYTHONPATH": str(ROOT)}
-        log = open(self.directory / "gateway.log", "ab")  # noqa: SIM115 - the child keeps it
+        log = open(self.directory / "gateway.log", "ab")
         self.gateway = subprocess.Popen(
             [sys.executable, "-m", "ark_extensions.ssh"], env=environment | self.settings, stdout=log, stderr=log, cwd=self.directory
         )
@@ -124,18 +126,25 @@ class Stage:
     def log(self) -> str:
         return (self.directory / "gateway.log").read_text(errors="replace")
 
-    def workspace(self, owner: str = "alice", *, name: str | None = None, idle_minutes: int | None = None) -> Place:
+    def workspace(
+        self,
+        owner: str = "alice",
+        *,
+        name: str | None = None,
+        idle_minutes: int | None = None,
+        program: tuple[str, ...] = ("/bin/sleep", "7200"),
+    ) -> Place:
         """Order it, pass the gate, start a sandbox, say it is ready."""
         order = WorkspaceOrder(f"{owner}-{name}-{len(self.places)}", "cpu", "python-cpu", name=name, idle_stop_minutes=idle_minutes)
         view = orders.place_order(self.storage, user=owner, order=order, now=now())
         spec = launches.authorize_launch(self.storage, owner=owner, server_name=view.name, workspace_id=view.id, now=now())
-        process, home = self.sandbox(spec)
+        process, home = self.sandbox(spec, program)
         launches.record_ready(self.storage, workspace_id=view.id, launch_id=spec.launch_id, now=now())
         place = Place(owner, view.name, view.id, spec.launch_id, process, home)
         self.places.append(place)
         return place
 
-    def sandbox(self, spec: LaunchSpec) -> tuple[subprocess.Popen[bytes], Path]:
+    def sandbox(self, spec: LaunchSpec, program: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], Path]:
         run, home, netdisk = self.volumes.run_dir(spec.workspace_id), self.volumes.data_disk(spec.workspace_id), self.volumes.netdisk("x")
         uid = identity.host_uid(spec.owner)
         disks.give_to(home, uid)
@@ -161,9 +170,9 @@ class Stage:
         options = os.memfd_create("sandbox")
         os.write(options, b"".join(os.fsencode(word) + b"\0" for word in sandbox.arguments(spec, paths, user_namespace=namespace)))
         os.lseek(options, 0, os.SEEK_SET)
-        inside = ssh.program(PurePosixPath("/usr/bin/python3"), PurePosixPath("/opt/ark/workspace"), listener, ["/bin/sleep", "3600"])
+        inside = ssh.program(PurePosixPath("/usr/bin/python3"), PurePosixPath("/opt/ark/workspace"), listener, list(program))
         passed = [number for number in (namespace, listener, options) if number is not None]
-        log = open(run / "server.log", "ab")  # noqa: SIM115 - the child keeps it
+        log = open(run / "server.log", "ab")
         process = subprocess.Popen(
             sandbox.command(inside, args_fd=options, user_namespace=namespace),
             env=ENVIRONMENT,
@@ -207,7 +216,14 @@ class Stage:
             "ConnectTimeout 20",
             *more,
         )
-        lines = ["Host gw", " ProxyJump none", " HostName 127.0.0.1", f" Port {self.port}", f" User {jump_user or user}", *(f" {line}" for line in common)]
+        lines = [
+            "Host gw",
+            " ProxyJump none",
+            " HostName 127.0.0.1",
+            f" Port {self.port}",
+            f" User {jump_user or user}",
+            *(f" {line}" for line in common),
+        ]
         lines += ["Host * !gw", " User user", " ProxyJump gw", *(f" {line}" for line in common)]
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o600)
