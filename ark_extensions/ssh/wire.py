@@ -1,0 +1,49 @@
+"""asyncssh's server connection, with fewer system calls: what is written in one turn of the loop is sent at once.
+
+Two changes to the base class (names in it: ``send_packet``, ``_send``, ``_force_close``). It puts an empty packet before each one, a
+cure for CBC ciphers, which the gateway does not offer; and it sends each packet by itself. Together that is half of the
+gateway's time at bulk data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncssh
+from asyncssh.constants import MSG_IGNORE
+
+
+class GatheredWrites:
+    """Collects what is written until the loop's next turn."""
+
+    def __init__(self, write: object) -> None:
+        self._write = write
+        self._parts: list[bytes] = []
+
+    def add(self, data: bytes) -> None:
+        if not self._parts:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        if self._parts:
+            data = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
+            self._parts = []
+            self._write(data)  # type: ignore[operator]
+
+
+class GatewayConnection(asyncssh.SSHServerConnection):
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: asyncssh.SSHServerConnectionOptions) -> None:
+        super().__init__(loop, options)
+        self._gathered = GatheredWrites(super()._send)
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: object = None) -> None:
+        if pkttype != MSG_IGNORE:
+            super().send_packet(pkttype, *args, handler=handler)
+
+    def _send(self, data: bytes) -> None:
+        self._gathered.add(data)
+
+    def _force_close(self, exc: Exception | None) -> None:
+        self._gathered.flush()
+        super()._force_close(exc)
