@@ -205,9 +205,12 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
     def _program(self, spec: LaunchSpec, run: LocalRun) -> list[str]:
         """The server inside. Kernels speak over unix sockets: a port on the loopback would be every neighbour's."""
         transport = ["--KernelManager.transport=ipc"] if self.sandbox else []
+        # in the sandbox it is uid 1000; without one it is this account, and Jupyter refuses root unless it is told
+        as_root = ["--allow-root"] if not self.sandbox and os.geteuid() == 0 else []
         return [
             str(self._image(spec) / "bin/jupyterhub-singleuser"),
             *transport,
+            *as_root,
             "--ServerApp.terminado_settings={'shell_command': ['/bin/bash']}",
             *self.server_args,
             *self.args,
