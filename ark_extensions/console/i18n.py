@@ -50,6 +50,7 @@ def translator(language: str) -> Gettext:
     return lambda msgid: known.get(msgid, msgid)
 
 
+@lru_cache(maxsize=256)  # asked for each sentence of an answer
 def choose_language(wanted: str | None, accept_language: str, default: str) -> str:
     """The reader's choice, else the first language of ``Accept-Language`` that we have, else the installation's."""
     if wanted in LANGUAGES:
