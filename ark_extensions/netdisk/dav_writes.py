@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from ark_extensions.domain.errors import ArkError, Forbidden, Malformed
+from ark_extensions.domain.errors import ArkError, Forbidden, Malformed, NotFound
 from ark_extensions.domain.files import Usage, is_inside, parse_checksum, parse_new_path
 from ark_extensions.netdisk.conditions import etag_matches, parse_depth, parse_overwrite, path_of_url
 from ark_extensions.netdisk.copying import Copy, weigh
@@ -110,7 +110,7 @@ class DavHandler(DavReading):
         target, overwrite = await self._target()
         whole = parse_depth(one_header(self.request.headers, "Depth"), ("0", "infinity"), "infinity") == "infinity"
         await self.may_write(target, below=True, membership=True)
-        there = await self.entry(target)
+        there = await self.name_taken(target)
         needed = await self.office.at_length(weigh, self.desk.tree, self.path)
         with self.desk.admitted(needed):
             copy = Copy(self.desk.tree)
@@ -121,7 +121,7 @@ class DavHandler(DavReading):
         if doomed is not None:
             remove_in_background(self.office, self.desk, doomed)
         await self._files_moved(self.path, target, keep=True)
-        self.set_status(204 if there is not None else 201)
+        self.set_status(204 if there else 201)
 
     async def move(self) -> None:
         if not self.body_arrived():
@@ -130,14 +130,22 @@ class DavHandler(DavReading):
         parse_depth(one_header(self.request.headers, "Depth"), ("infinity",), "infinity")
         await self.may_write(self.path, below=True, membership=True)
         await self.may_write(target, below=True, membership=True)
-        there = await self.entry(target)
+        there = await self.name_taken(target)
         async with self.desk.alone(target):
             conflict = "replace" if overwrite else "refuse"
             _, doomed = await self.office.on_disk(self.desk.tree.move, self.path, target, on_conflict=conflict)
         if doomed is not None:
             remove_in_background(self.office, self.desk, doomed)
         await self._files_moved(self.path, target, keep=False)
-        self.set_status(204 if there is not None else 201)
+        self.set_status(204 if there else 201)
+
+    async def name_taken(self, path: str) -> bool:
+        """Whether something is under this name; a link is something, wherever it leads."""
+        try:
+            await self.office.on_disk(self.desk.tree.look_at_name, path)
+            return True
+        except NotFound:
+            return False
 
     async def _target(self) -> tuple[str, bool]:
         refuse_root(self.path)
