@@ -165,7 +165,9 @@ def ask(
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         connection.request(method, path, body=data, headers={"Content-Type": "application/json", **(headers or {})})
         response = connection.getresponse()
-        return Answer(response.status, {k.title(): v for k, v in response.getheaders()}, response.read(), response.headers.get_all("Set-Cookie") or [])
+        return Answer(
+            response.status, {k.title(): v for k, v in response.getheaders()}, response.read(), response.headers.get_all("Set-Cookie") or []
+        )
     finally:
         connection.close()
 
