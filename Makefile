@@ -40,6 +40,10 @@ check: ## style, types, layers, documents, translations
 format: ## put the code into the house style
 	@$(DEV)/ruff check -q --fix . ; $(DEV)/ruff format -q .
 
+i18n-extract: ## bring the Chinese translations' list of sentences up to date
+	@$(BOOTSTRAP) test-env --only-dev
+	@$(DEV)/python -m ark_extensions.console.locale.extract
+
 bench: test-env ## measure against baselines in the same run [BENCH=name]
 	@$(DEV)/python -m bench $(BENCH)
 

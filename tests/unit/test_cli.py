@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from click.testing import CliRunner, Result
 
 from ark_extensions.cli import main, preparation
@@ -37,6 +38,8 @@ def state_dir(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.delenv(name)
     monkeypatch.setenv("ARK_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    # the strength of the hash is not what these tests are about, and costs a fifth of a second each time
+    monkeypatch.setattr(users, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     make_directories(tmp_path)
     write_settings_file(tmp_path)
     (tmp_path / "ark.sqlite").write_bytes(template.read_bytes())
