@@ -1,0 +1,1 @@
+"""What the services with pages share: languages and how values are written. No service imports another; both import this."""
