@@ -39,4 +39,3 @@ async def carry_out(hub: StopsServers, orders: Sequence[StopOrder], *, at_once: 
         return None
 
     return [failed for failed in await asyncio.gather(*map(one, orders)) if failed is not None]
-
