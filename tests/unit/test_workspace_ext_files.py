@@ -48,4 +48,3 @@ def test_jupyter_is_told_of_the_extension() -> None:
     overrides = json.loads((WORKSPACE / "etc/jupyter/labconfig/default_setting_overrides.json").read_text())
     assert overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
     assert "vscode = ark_workspace.vscode:server" in (WORKSPACE / "lib/ark_workspace-1.0.dist-info/entry_points.txt").read_text()
-
