@@ -37,6 +37,30 @@ class Ports(BaseModel):
     hub: Port = Field(8081, description="the Hub's API, which workspaces call")
     proxy_api: Port = Field(8001, description="configurable-http-proxy's API")
     console: Port = Field(8002, description="the console service")
+    netdisk: Port = Field(8003, description="the netdisk service")
+
+
+class Payments(BaseModel):
+    """Ways for users to pay in. Keys are files in the secrets directory: `stripe_secret_key`, `stripe_webhook_secret`,
+    `alipay_private_key`, `alipay_public_key`."""
+
+    model_config = ConfigDict(extra="forbid")
+    providers: list[Literal["manual", "stripe", "alipay"]] = Field(
+        default_factory=list, description="what the recharge page offers, in this order"
+    )
+    manual_instructions: str = Field("", description="for `manual`: the account to transfer to; the reference is added")
+    alipay_app_id: str = Field("", description="for `alipay`: the application's id")
+
+
+class Mail(BaseModel):
+    """Where notices are mailed from (SMTP). The password is the file `smtp_password` in the secrets directory."""
+
+    model_config = ConfigDict(extra="forbid")
+    host: str = Field(description="SMTP server")
+    port: Port = Field(587, description="its port")
+    sender: str = Field(description="From: address")
+    user: str | None = Field(None, description="user name at the server; none: no sign-in")
+    starttls: bool = Field(True, description="encrypt with STARTTLS")
 
 
 class OAuth(BaseModel):
@@ -66,8 +90,20 @@ class Settings(BaseSettings):
     opening_credit: str = Field("100.00", description="gift to each new user, in the currency")
     max_workspaces_per_user: int = Field(20, ge=1, le=1000, description="workspaces a user can have, stopped ones included")
     netdisk_free_gib: int = Field(10, ge=0, description="netdisk space that costs nothing, for each user")
+    netdisk_limit_gib: int = Field(1024, ge=1, description="netdisk space that a user can fill, trash and unfinished uploads included")
+    netdisk_max_files: int = Field(5_000_000, ge=1000, description="files and folders that a user's netdisk can hold")
+    netdisk_trash_days: int = Field(14, ge=0, le=365, description="days in which what was deleted on the netdisk's page can be restored")
+    netdisk_upload_days: int = Field(3, ge=1, le=30, description="days in which an interrupted upload can be resumed")
     data_disk_default_gib: int = Field(10, ge=1, description="size of /home/user when no data disk is bought")
+    arrears_keep_days: int = Field(
+        14, ge=1, le=365, description="days in which the data disks of an empty wallet are kept before they are released"
+    )
     recycle_days: int = Field(7, ge=0, le=365, description="days in which a released workspace can be restored")
+    payments: Payments = Field(default_factory=Payments, description="ways to pay in")
+    mail: Mail | None = Field(None, description="notices by e-mail")
+    webhook_url: str | None = Field(
+        None, description="where notices are posted as JSON, signed with the file `webhook_secret` in the secrets directory"
+    )
     mirrors: Mirrors = Field(default_factory=Mirrors, description="mirrors for git, pip, conda, Hugging Face, npm inside workspaces")
     sandbox: bool = Field(True, description="run workspaces in bubblewrap; false only where it cannot run and everybody is trusted")
     reserve_memory_mib: int = Field(1024, ge=0, description="memory kept back from offers for the platform itself")

@@ -93,6 +93,10 @@ CATALOG: dict[str, Any] = {
     "disks": [{"size_gib": 200, "price": "1.20"}, {"size_gib": 500, "price": "3.00"}],
 }
 
+#: ways to pay in that need no server of others to be begun or to be heard of
+PAYMENTS = {"providers": ["manual", "stripe"], "manual_instructions": "Account 123"}
+WEBHOOK_SECRET = "whsec_test_only"  # noqa: S105
+
 HUB_CONFIG = """
 import os, sys
 sys.path.insert(0, os.environ["STAGE_ROOT"])
@@ -250,9 +254,9 @@ def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str]) -> S
     (state / "secrets").mkdir(parents=True)
     for name, value in secrets.items():
         (state / "secrets" / name).write_text(value)
-    text = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports}
+    text = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports, "payments": PAYMENTS}
     (state / "ark.yaml").write_text(json.dumps(text))  # JSON is YAML
-    return Settings(state_dir=state, ports=ports, language="en", administrators=[ADMIN])  # type: ignore[arg-type]
+    return Settings(**text)  # type: ignore[arg-type]
 
 
 def _fill(storage: Storage) -> None:
@@ -314,7 +318,8 @@ def running_stage() -> Iterator[Stage]:
         (directory / "server-tokens").mkdir()
         ports = {"hub": free_port(), "console": free_port(), "proxy_api": free_port()}
         tokens = {key: f"{key}-" + os.urandom(16).hex() for key in ("console", "other", "setup")}
-        settings = _state(directory, ports, {"console_token": tokens["console"], "cookie_secret": os.urandom(32).hex()})
+        own = {"console_token": tokens["console"], "cookie_secret": os.urandom(32).hex()}
+        settings = _state(directory, ports, {**own, "stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET})
         migrate(settings.resolved_database_url)
         storage = Storage(settings.resolved_database_url)
         _fill(storage)

@@ -59,6 +59,10 @@ class Principal:
         return not wanted.isdisjoint(self.scopes)
 
 
+#: who calls an open address: nobody that is known, with no rights
+NOBODY = Principal(user="", admin=False, account=False, workspace=None, token="", scopes=frozenset(), by_cookie=False)
+
+
 def principal_of(owner: TokenOwner, token: str, *, by_cookie: bool) -> Principal:
     """What a token's owner and scopes amount to; raises Forbidden for callers that have nothing to do here."""
     if owner.kind != "user":

@@ -21,6 +21,7 @@ from jupyterhub.services.auth import HubOAuth
 from ark_extensions.console.auth import Principal, TokenLookup, hub_oauth
 from ark_extensions.console.sse import Feed
 from ark_extensions.hub import Hub
+from ark_extensions.payments.configured import configured
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.users import ensure_user
@@ -57,6 +58,7 @@ class Console:
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="usecase")
         self.feed = Feed(self.use)
+        self.providers = configured(self.settings)
 
     @classmethod
     def of(cls, settings: Settings, storage: Storage, hub: Hub) -> Console:

@@ -57,6 +57,33 @@ API: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/workspaces"): (ADMINS, None),
     ("POST", "/admin/workspaces/{owner}/{name}/stop"): (ADMINS, {}),
     ("POST", "/admin/withdrawals"): (ADMINS, {"what": "image", "id": "nothing"}),
+    ("POST", "/assets"): (ACCOUNT, {"request_id": "r1", "offer": "nothing", "months": 1}),
+    ("GET", "/assets"): (ACCOUNT, None),
+    ("POST", "/assets/{id}/renew"): (ACCOUNT, {"request_id": "r1", "months": 1}),
+    ("PATCH", "/assets/{id}"): (ACCOUNT, {"auto_renew": True}),
+    ("POST", "/workspaces/{name}/disk"): (ACCOUNT, {"data_disk_gib": 200}),
+    ("GET", "/wallet/providers"): (ACCOUNT, None),
+    ("POST", "/wallet/recharges"): (ACCOUNT, {"request_id": "r1", "provider": "manual", "amount": "5.00"}),
+    ("GET", "/wallet/recharges"): (ACCOUNT, None),
+    ("GET", "/wallet/recharges/{id}"): (ACCOUNT, None),
+    ("DELETE", "/wallet/recharges/{id}"): (ACCOUNT, {}),
+    ("POST", "/wallet/vouchers"): (ACCOUNT, {"code": "nothing"}),
+    ("POST", "/payments/{provider}/callback"): (ANYBODY, None),
+    ("GET", "/notices"): (ACCOUNT, None),
+    ("DELETE", "/notices/{id}"): (ACCOUNT, {}),
+    ("GET", "/bills/month"): (ACCOUNT, None),
+    ("POST", "/admin/users/{user}/refund"): (ADMINS, {**LINE, "subject": "run:x"}),
+    ("POST", "/admin/users/{user}/correct"): (ADMINS, LINE),
+    ("POST", "/admin/users/{user}/freeze"): (ADMINS, {"frozen": False, "reason": "a reason"}),
+    ("GET", "/admin/recharges"): (ADMINS, None),
+    ("POST", "/admin/recharges/{id}/confirm"): (ADMINS, {"reason": "a reason"}),
+    ("POST", "/admin/vouchers"): (ADMINS, {"amount": "1.00", "count": 1, "expires_at": "2100-01-01T00:00:00Z", "reason": "a reason"}),
+    ("GET", "/admin/vouchers"): (ADMINS, None),
+    ("GET", "/admin/prices"): (ADMINS, None),
+    ("POST", "/admin/prices"): (ADMINS, {"subject": "offer:nothing", "price": "1.00", "reason": "a reason"}),
+    ("GET", "/admin/revenue"): (ADMINS, None),
+    ("GET", "/admin/acts"): (ADMINS, None),
+    ("GET", "/admin/books"): (ADMINS, None),
 }
 
 #: page pattern → (who may open it, an address, its method)
@@ -123,11 +150,13 @@ def tokens(stage: Stage) -> dict[str, str | None]:
 
 
 def address(path: str) -> str:
-    return path.replace("{name}", "mine").replace("{user}", "matrix-owner").replace("{owner}", "matrix-owner")
+    return path.replace("{name}", "mine").replace("{user}", "matrix-owner").replace("{owner}", "matrix-owner").replace("{id}", "1").replace("{provider}", "nobody")
 
 
 def expected(access: str, caller: str) -> set[int]:
     """The statuses that are right; 422 says that the caller may."""
+    if access == ANYBODY:
+        return {404, 422}
     if caller in ("anonymous", "expired token", "invented token"):
         return {401}
     if caller in ("token of another service", "token without account"):

@@ -118,6 +118,13 @@ class Cost(Output):
     total: Money
 
 
+class Budget(Output):
+    """What it may cost before it stops; null: no limit."""
+
+    run: Money | None
+    total: Money | None
+
+
 class Workspace(Output):
     """``offer``, ``image``, ``datasets`` and ``models`` can be sent in a new order as they are. ``why``: why it runs, when it
     will stop, what it will cost. ``event_cursor``: where a stream of its events goes on from."""
@@ -138,6 +145,7 @@ class Workspace(Output):
     price_per_hour: Money
     auto_stop_at: datetime | None
     idle_stop_minutes: int | None
+    budget: Budget
     created_at: datetime
     started_at: datetime | None
     cost: Cost

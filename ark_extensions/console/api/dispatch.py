@@ -15,7 +15,7 @@ from ark_extensions.console.api.problems import read_json, validated
 from ark_extensions.console.api.routes import Call, Route
 from ark_extensions.console.api.shapes import money
 from ark_extensions.console.api.table import PREFIX, ROUTES, TABLE
-from ark_extensions.console.auth import Principal
+from ark_extensions.console.auth import NOBODY, Principal
 from ark_extensions.console.handlers import ConsoleHandler, MethodNotAllowed, http_problem
 from ark_extensions.console.i18n import choose_language
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField
@@ -75,12 +75,13 @@ class ApiHandler(ApiBase):
         route = self.routes.get(self.request.method or "")
         if route is None:
             raise MethodNotAllowed("This address does not take this method.")
+        caller = NOBODY
         if route.access != "open":
-            principal = await self.authenticate()
-            allow(route, principal, path)
+            caller = await self.authenticate()
+            allow(route, caller, path)
         body = validated(route.body, read_json(self.request.body)) if route.body is not None else None
         query = validated(route.query, self._query())
-        call = Call(self, self.principal, path, body, query)
+        call = Call(self, caller, path, body, query)
         answer = await route.answer(call)
         if route.stream:
             return

@@ -113,67 +113,6 @@ class AutoStop(Input):
             raise InvalidField("Give either after how many minutes it stops, or at what time.", field="auto_stop")
 
 
-class QuoteBody(Input):
-    """What a workspace is made of; ids only. Prices, images' references and quantities are the platform's."""
-
-    offer: CatalogId
-    image: CatalogId
-    name: Name | None = None
-    display_name: DisplayName | None = None
-    data_disk_gib: DiskGib = 0
-    datasets: Annotated[tuple[ItemRef, ...], Field(max_length=MOUNTS_MAX)] = ()
-    models: Annotated[tuple[ItemRef, ...], Field(max_length=MOUNTS_MAX)] = ()
-    auto_stop: AutoStop | None = None
-    idle_stop_minutes: IdleMinutes | None = None
-    request_id: RequestId | None = None
-
-    def order(self) -> WorkspaceOrder:
-        stop = self.auto_stop
-        return WorkspaceOrder(
-            request_id=self.request_id or "",
-            offer=self.offer,
-            image=self.image,
-            name=self.name,
-            display_name=self.display_name,
-            data_disk_gib=self.data_disk_gib,
-            datasets=self.datasets,
-            models=self.models,
-            auto_stop_after_minutes=stop.after_minutes if stop else None,
-            auto_stop_at=stop.at if stop else None,
-            idle_stop_minutes=self.idle_stop_minutes,
-        )
-
-
-class CreateBody(QuoteBody):
-    """An order of a workspace. The same ``request_id`` again answers the first result."""
-
-    request_id: RequestId
-
-
-class StartBody(Input):
-    """A start may change the compute."""
-
-    offer: CatalogId | None = None
-
-
-class ChangeBody(Input):
-    """What is left out stays as it is; ``null`` cancels a stop."""
-
-    display_name: DisplayName = ""
-    auto_stop: AutoStop | None = None
-    idle_stop_minutes: IdleMinutes | None = None
-
-
-class ReleaseBody(Input):
-    """``confirm`` repeats the workspace's name."""
-
-    confirm: Annotated[StrictStr, Field(max_length=TEXT_MAX)]
-
-
-class LanguageBody(Input):
-    language: Literal["zh", "en"]
-
-
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 
 
@@ -186,6 +125,84 @@ def _amount(value: Any) -> str:
     if not 0 < micros <= MAX_AMOUNT_MICROS:
         raise InvalidField("An amount is more than zero and at most one hundred million.")
     return value
+
+
+class Budget(Input):
+    """What it may cost: one run, and its whole life. It stops when that is used up; null: no limit."""
+
+    run: Annotated[str, BeforeValidator(_rule(_amount))] | None = None
+    total: Annotated[str, BeforeValidator(_rule(_amount))] | None = None
+
+    def micros(self, amount: str | None) -> int | None:
+        return None if amount is None else parse_amount(amount)
+
+
+class QuoteBody(Input):
+    """What a workspace is made of; ids only. Prices, images' references and quantities are the platform's."""
+
+    offer: CatalogId | None = None
+    asset: CatalogId | None = None
+    image: CatalogId
+    name: Name | None = None
+    display_name: DisplayName | None = None
+    data_disk_gib: DiskGib = 0
+    datasets: Annotated[tuple[ItemRef, ...], Field(max_length=MOUNTS_MAX)] = ()
+    models: Annotated[tuple[ItemRef, ...], Field(max_length=MOUNTS_MAX)] = ()
+    auto_stop: AutoStop | None = None
+    idle_stop_minutes: IdleMinutes | None = None
+    budget: Budget | None = None
+    request_id: RequestId | None = None
+
+    def order(self) -> WorkspaceOrder:
+        stop = self.auto_stop
+        return WorkspaceOrder(
+            request_id=self.request_id or "",
+            offer=self.offer,
+            asset=self.asset,
+            image=self.image,
+            name=self.name,
+            display_name=self.display_name,
+            data_disk_gib=self.data_disk_gib,
+            datasets=self.datasets,
+            models=self.models,
+            auto_stop_after_minutes=stop.after_minutes if stop else None,
+            auto_stop_at=stop.at if stop else None,
+            idle_stop_minutes=self.idle_stop_minutes,
+            budget_run_micros=self.budget.micros(self.budget.run) if self.budget else None,
+            budget_total_micros=self.budget.micros(self.budget.total) if self.budget else None,
+        )
+
+
+class CreateBody(QuoteBody):
+    """An order of a workspace. The same ``request_id`` again answers the first result."""
+
+    request_id: RequestId
+
+
+class StartBody(Input):
+    """A start may change the compute: to an offer, or to monthly compute; not both."""
+
+    offer: CatalogId | None = None
+    asset: CatalogId | None = None
+
+
+class ChangeBody(Input):
+    """What is left out stays as it is; ``null`` cancels a stop."""
+
+    display_name: DisplayName = ""
+    auto_stop: AutoStop | None = None
+    idle_stop_minutes: IdleMinutes | None = None
+    budget: Budget | None = None
+
+
+class ReleaseBody(Input):
+    """``confirm`` repeats the workspace's name."""
+
+    confirm: Annotated[StrictStr, Field(max_length=TEXT_MAX)]
+
+
+class LanguageBody(Input):
+    language: Literal["zh", "en"]
 
 
 class CreditBody(Input):

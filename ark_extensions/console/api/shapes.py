@@ -111,6 +111,9 @@ def server_path(owner: str, name: str) -> str:
 
 
 def workspace(view: views.WorkspaceView, call: Call) -> a.Workspace:
+    def optional(micros: int | None) -> a.Money | None:
+        return None if micros is None else money(micros, call.currency)
+
     return a.Workspace(
         id=view.id,
         name=view.name,
@@ -128,6 +131,7 @@ def workspace(view: views.WorkspaceView, call: Call) -> a.Workspace:
         price_per_hour=money(view.price_micros_per_hour, call.currency),
         auto_stop_at=view.auto_stop_at,
         idle_stop_minutes=view.idle_stop_minutes,
+        budget=a.Budget(run=optional(view.budget_run_micros), total=optional(view.budget_total_micros)),
         created_at=view.created_at,
         started_at=view.started_at,
         cost=a.Cost(this_run=money(view.cost_this_run_micros, call.currency), total=money(view.cost_total_micros, call.currency)),

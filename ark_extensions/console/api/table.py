@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from ark_extensions.console.api import admin, live, market, me, money, workspaces
+from ark_extensions.console.api import admin, live, market, me, money, operators, purse, workspaces
 from ark_extensions.console.api.routes import Route, by_path
 
 PREFIX = "/services/console/api/v1"
-ROUTES: tuple[Route, ...] = (*market.ROUTES, *workspaces.ROUTES, *live.ROUTES, *money.ROUTES, *me.ROUTES, *admin.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *market.ROUTES,
+    *workspaces.ROUTES,
+    *live.ROUTES,
+    *money.ROUTES,
+    *me.ROUTES,
+    *purse.ROUTES,
+    *admin.ROUTES,
+    *operators.ROUTES,
+)
 TABLE = by_path(ROUTES)

@@ -43,7 +43,9 @@ async def start(call: Call) -> a.Workspace:
     body: StartBody = call.body
     name = call.path["name"]
     servers.require_rights(call.principal, "start", name)
-    view = await call.use(launches.request_start, owner=call.user, name=name, offer=body.offer, actor=call.user, now=call.now)
+    view = await call.use(
+        launches.request_start, owner=call.user, name=name, offer=body.offer, asset=body.asset, actor=call.user, now=call.now
+    )
     call.ark.in_background(servers.start(call.ark, call.principal, view))
     return shapes.workspace(view, call)
 
@@ -71,8 +73,11 @@ async def change(call: Call) -> a.Workspace:
         )
     if "idle_stop_minutes" in body.model_fields_set:
         changes["idle_stop_minutes"] = body.idle_stop_minutes
+    if "budget" in body.model_fields_set:
+        changes["budget_run_micros"] = body.budget.micros(body.budget.run) if body.budget else None
+        changes["budget_total_micros"] = body.budget.micros(body.budget.total) if body.budget else None
     if not changes:
-        raise InvalidField("Say what to change: display_name, auto_stop or idle_stop_minutes.", code="nothing_to_change")
+        raise InvalidField("Say what to change: display_name, auto_stop, idle_stop_minutes or budget.", code="nothing_to_change")
     view = await call.use(workspaces.change_workspace, owner=call.user, name=call.path["name"], actor=call.user, now=call.now, **changes)
     return shapes.workspace(view, call)
 

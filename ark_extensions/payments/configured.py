@@ -1,0 +1,31 @@
+"""Which providers an installation has: what the settings name, with keys from its secrets directory."""
+
+from __future__ import annotations
+
+from ark_extensions.payments import Provider
+from ark_extensions.payments.alipay import AlipayPage
+from ark_extensions.payments.manual import ManualTransfer
+from ark_extensions.payments.stripe import StripeCheckout
+from ark_extensions.settings import Settings
+
+
+def _manual(settings: Settings) -> Provider:
+    return ManualTransfer(settings.payments.manual_instructions)
+
+
+def _stripe(settings: Settings) -> Provider:
+    return StripeCheckout(settings.secret("stripe_secret_key"), settings.secret("stripe_webhook_secret"))
+
+
+def _alipay(settings: Settings) -> Provider:
+    if settings.currency != "CNY":
+        raise ValueError("Alipay takes CNY only: leave it out of payments.providers, or set currency to CNY.")
+    return AlipayPage(settings.payments.alipay_app_id, settings.secret("alipay_private_key"), settings.secret("alipay_public_key"))
+
+
+MAKERS = {"manual": _manual, "stripe": _stripe, "alipay": _alipay}
+
+
+def configured(settings: Settings) -> dict[str, Provider]:
+    """By name, in the settings' order. Raises FileNotFoundError naming a key's file that is missing."""
+    return {name: MAKERS[name](settings) for name in settings.payments.providers}
