@@ -56,6 +56,7 @@ class Platform:
     def __init__(self, state_dir: Path | None = None, *, settings: Mapping[str, Any] | None = None) -> None:
         self.state_dir = state_dir or Path(tempfile.mkdtemp(prefix="ark-test-"))
         self.port = free_port()
+        self.ssh_port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self._tokens: dict[str, str] = {}
         self.state_dir.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,10 @@ class Platform:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARK_", "JUPYTER", "LC_", "LANG"))}
         cache = {name: os.environ[name] for name in ("ARK_CACHE", "ARK_CACHE_DIR") if name in os.environ}
-        return {**kept, **cache, "LANG": "C.UTF-8", "ARK_STATE_DIR": str(self.state_dir), "PYTHONPATH": str(PROJECT)}
+        return {**kept, **cache, "LANG": "C.UTF-8", "ARK_SSH_PORT": str(self.ssh_port), **self._place()}
+
+    def _place(self) -> dict[str, str]:
+        return {"ARK_STATE_DIR": str(self.state_dir), "PYTHONPATH": str(PROJECT)}
 
     def add_user(self, name: str, *, admin: bool = False) -> str:
         """A new user; returns the password."""

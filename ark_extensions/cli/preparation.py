@@ -87,7 +87,7 @@ def choose_ports(state_dir: Path) -> None:
         ports = {}
     kept = dict(ports)
     for name in Ports.model_fields:
-        if name in ports and _is_free(ports[name]):
+        if name in ports and is_free(ports[name]):
             continue
         if name == "hub" and name in ports and any((state_dir / "runs").iterdir()):
             msgid = "Port {port}, on which running workspaces expect the Hub, is taken by another program: stop that one, then start again."
@@ -102,16 +102,17 @@ def choose_ports(state_dir: Path) -> None:
 def _free_port(taken: set[int]) -> int:
     for _ in range(1000):
         port = random.randrange(*PORT_RANGE)
-        if port not in taken and _is_free(port):
+        if port not in taken and is_free(port):
             return port
     raise NotSetUp(phrase("No free port was found between {low} and {high}: stop other programs.", low=PORT_RANGE[0], high=PORT_RANGE[1]))
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether this account can listen there now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
+            listener.bind((host, port))
         except OSError:
             return False
     return True

@@ -21,6 +21,7 @@ from ark_extensions.supervisor.supervise import Supervisor
 from ark_extensions.supervisor.words import phrase
 from ark_extensions.usecases import users
 
+SSH_PORT_TAKEN = "Port {port} for SSH is taken by another program: the platform starts without SSH; set another ssh_port in ark.yaml."
 BACKGROUND_SECONDS = 120.0
 STOP_SECONDS = 120.0
 
@@ -108,6 +109,8 @@ def _run(state_dir: Path) -> int:
         out=partial(print, flush=True),
     )
     supervisor.clear_leftovers()
+    if processes.SSH in processes.loops(settings) and not preparation.is_free(settings.ssh_port, settings.ssh_host or settings.host):
+        print(phrase(SSH_PORT_TAKEN, port=settings.ssh_port), flush=True)
     _prepare_database(settings)
     preparation.write_command(settings)
     everything = processes.services(settings, built, processes.child_environment(settings))

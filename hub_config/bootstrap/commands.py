@@ -101,9 +101,8 @@ def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
     if to_build:
         print(
             phrase(
-                "Building in {cache}: {count} environments, once for all installations of this account.",
+                "Building what is missing in {cache}, once for all installations of this account.",
                 cache=request.cache,
-                count=len(to_build),
             )
         )
         for warning in builds.build(to_build, built, steps, python):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,19 @@ def test_a_changed_lock_is_a_new_environment(tmp_path: Path) -> None:
     before = fingerprint(lock)
     lock.write_text("a==2")
     assert fingerprint(lock) != before and len(before) == 12
+
+
+@pytest.mark.parametrize("lock", ["hub", "dev", "workspace", "pytorch", "node", "uv"])
+def test_a_lock_has_every_dependency_that_is_declared(lock: str) -> None:
+    """A dependency that is declared and not locked is missing on the next machine: run `make lock`."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    wanted = list(project["project"]["dependencies"]) if lock in ("hub", "dev") else []
+    for line in groups.get(lock, []):
+        wanted += groups[line["include-group"]] if isinstance(line, dict) else [line]
+    names = {re.split(r"[\[<>=!~; ]", line)[0].lower() for line in wanted}
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", (PROJECT / "locks" / f"{lock}.txt").read_text(), re.MULTILINE))
+    assert not names - locked
 
 
 def test_the_locks_name_no_host_and_pin_every_hash() -> None:
