@@ -19,7 +19,7 @@ import yaml
 
 from ark_extensions.catalogue import digits
 from ark_extensions.catalogue.importing import import_item
-from ark_extensions.catalogue.offers import cpu_offers, gpu_offers
+from ark_extensions.catalogue.offers import cpu_offers, gpu_offers, monthly_offers
 from ark_extensions.domain.errors import Unavailable
 from ark_extensions.domain.offers import Node
 from ark_extensions.environments import PROJECT, environments
@@ -59,7 +59,8 @@ def install_demo(
 
 def demo_catalog(rules: Mapping[str, Any], nodes: Sequence[Node], gpu_memory: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
     """The catalogue of a machine with these nodes, as ``market.seed_catalog`` takes it."""
-    offers = gpu_offers(nodes, gpu_memory, rules["gpu"]) + cpu_offers(nodes, rules["cpu"])
+    hourly = gpu_offers(nodes, gpu_memory, rules["gpu"]) + cpu_offers(nodes, rules["cpu"])
+    offers = hourly + monthly_offers(hourly, rules["monthly"])
     return {"offers": offers, "images": list(rules["images"]), "disks": list(rules["disks"])}
 
 

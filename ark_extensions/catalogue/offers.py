@@ -87,6 +87,15 @@ def _gpu_offer(
     }
 
 
+def monthly_offers(hourly: Sequence[Offer], rules: Mapping[str, Any]) -> list[Offer]:
+    """Each hourly offer once more, sold by the month for the price of ``hours`` hours; its id is the hourly one's and ``-monthly``."""
+    hours = Decimal(rules["hours"])
+    return [
+        {**offer, "id": f"{offer['id']}-monthly", "plan": "monthly", "per": "month", "price": _cents(Decimal(offer["price"]) * hours)}
+        for offer in hourly
+    ]
+
+
 def _gpu_price(model: str, memory_gib: int, rules: Mapping[str, Any]) -> Decimal:
     """The listed price of the longest name that the model begins with; else by its memory."""
     listed = [name for name in rules["price_per_gpu"] if re.match(re.escape(name) + r"(?![A-Za-z0-9])", model)]

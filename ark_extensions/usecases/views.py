@@ -121,6 +121,8 @@ class WorkspaceView:
     asset_id: str | None = None
     budget_run_micros: int | None = None
     budget_total_micros: int | None = None
+    #: what its own disk costs: the price when it was bought, not the one on sale now
+    disk_price_micros_per_day: int = 0
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, cur
         asset_id=row.asset_id,
         budget_run_micros=row.budget_run_micros,
         budget_total_micros=row.budget_total_micros,
+        disk_price_micros_per_day=row.disk_price_micros_per_day,
     )
 
 

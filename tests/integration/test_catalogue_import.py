@@ -222,7 +222,8 @@ def test_a_new_installation_gets_its_demo_and_keeps_what_an_operator_does(settin
     install_demo(storage, settings, nodes=nodes, now=NOW, progress=said.append, gpu_memory={"H200": 141})
     assert len(said) == 2
     offers = market.list_offers(storage, now=NOW)
-    assert [(o.offer.id, o.free) for o in offers] == [("h200-1-2c-16g", 1), ("cpu-1c-8g", 2), ("cpu-2c-16g", 1)]
+    hourly = [("h200-1-2c-16g", 1), ("cpu-1c-8g", 2), ("cpu-2c-16g", 1)]
+    assert [(o.offer.id, o.free) for o in offers] == [*hourly, *((f"{id}-monthly", free) for id, free in hourly)]
     assert "python-cpu" in {i.id for i in market.list_images(storage)}
     assert [d.size_gib for d in market.list_disks(storage, now=NOW)] == [200, 500]
     pictures = settings.state_dir / "catalog/dataset/digits/1"

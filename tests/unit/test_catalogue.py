@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ark_extensions.catalogue.demo import CATALOG_FILE, demo_catalog
-from ark_extensions.catalogue.offers import cpu_offers, gpu_offers
+from ark_extensions.catalogue.offers import cpu_offers, gpu_offers, monthly_offers
 from ark_extensions.catalogue.survey import Entry, content_hash, hash_entry, survey
 from ark_extensions.domain.errors import InvalidField
 from ark_extensions.domain.offers import Node, Quantities, fits
@@ -67,7 +67,17 @@ def test_the_catalogue_file_is_whole() -> None:
     catalog = demo_catalog(RULES, [Node("local", 4, 32 * GIB, (("0", "H200"),))], {"H200": 141})
     assert {image["reference"] for image in catalog["images"]} == {"workspace", "pytorch"}
     assert [disk["size_gib"] for disk in catalog["disks"]] == [200, 500]
-    assert all(Decimal(o["price"]) > 0 and o["per"] == "hour" and o["plan"] == "payg" for o in catalog["offers"])
+    plans = {"payg": "hour", "monthly": "month"}
+    assert all(Decimal(o["price"]) > 0 and o["per"] == plans[o["plan"]] for o in catalog["offers"])
+    assert len({o["id"] for o in catalog["offers"]}) == len(catalog["offers"])
+
+
+def test_each_offer_is_sold_by_the_month_for_the_price_of_some_hours() -> None:
+    hourly = gpu_offers([Node("local", 8, 64 * GIB, (("0", "H200"),))], {"H200": 141}, RULES["gpu"])
+    [by_month] = monthly_offers(hourly, RULES["monthly"])
+    assert (by_month["id"], by_month["price"], by_month["per"]) == ("h200-1-8c-64g-monthly", "8800.00", "month")
+    same = ("name", "vcpu", "memory_mib", "system_disk_gib", "gpu_model", "gpu_count", "gpu_memory_gib")
+    assert all(by_month[key] == hourly[0][key] for key in same)
 
 
 @pytest.fixture
