@@ -39,7 +39,7 @@ async def test_an_empty_wallet_stops_all_its_workspaces_and_deletes_none() -> No
     with running_crowd(Crowd(owners=2, each=2, balance_micros=1 * MICROS)) as storage:
         await settle(storage, now=NOON)
         hub = FailingHub()
-        assert await watch(storage, hub, now=NOON) == "4 of 4 workspaces without money were stopped."
+        assert await watch(storage, hub, now=NOON) == "4 of 4 workspaces were stopped (wallet, budget or term)."
         assert {w.state for w in workspaces(storage).values()} == {State.STOPPING}
         assert hub.removed == []
         assert await watch(storage, hub, now=NOON) is None and len(hub.stopped) == 4
@@ -55,5 +55,5 @@ async def test_a_wallet_that_lasts_is_left_alone() -> None:
 async def test_a_hub_that_does_not_answer_leaves_the_rest_to_be_stopped() -> None:
     with running_crowd(Crowd(owners=2, each=1, balance_micros=1)) as storage:
         hub = FailingHub(fails=frozenset({"user00000/ws-0"}))
-        assert await watch(storage, hub, now=NOON) == "1 of 2 workspaces without money were stopped."
+        assert await watch(storage, hub, now=NOON) == "1 of 2 workspaces were stopped (wallet, budget or term)."
         assert hub.stopped == [("user00001", "ws-0")]
