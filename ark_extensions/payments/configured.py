@@ -1,11 +1,12 @@
-"""Which providers an installation has: what the settings name, with keys from its secrets directory."""
+"""Which providers an installation has: what the settings name, with keys from its secrets directory.
+
+A provider's library is imported only where its provider is used: Stripe's alone takes longer than the rest of a start.
+"""
 
 from __future__ import annotations
 
 from ark_extensions.payments import Provider
-from ark_extensions.payments.alipay import AlipayPage
 from ark_extensions.payments.manual import ManualTransfer
-from ark_extensions.payments.stripe import StripeCheckout
 from ark_extensions.settings import Settings
 
 
@@ -14,10 +15,14 @@ def _manual(settings: Settings) -> Provider:
 
 
 def _stripe(settings: Settings) -> Provider:
+    from ark_extensions.payments.stripe import StripeCheckout
+
     return StripeCheckout(settings.secret("stripe_secret_key"), settings.secret("stripe_webhook_secret"))
 
 
 def _alipay(settings: Settings) -> Provider:
+    from ark_extensions.payments.alipay import AlipayPage
+
     if settings.currency != "CNY":
         raise ValueError("Alipay takes CNY only: leave it out of payments.providers, or set currency to CNY.")
     return AlipayPage(settings.payments.alipay_app_id, settings.secret("alipay_private_key"), settings.secret("alipay_public_key"))
