@@ -128,7 +128,7 @@ def split(path: str) -> tuple[str, str]:
 
 
 def join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
+    return f"{folder}/{name}" if folder and name else folder or name
 
 
 def is_inside(path: str, folder: str) -> bool:

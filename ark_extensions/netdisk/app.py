@@ -7,20 +7,28 @@ accounts; a kill at any moment loses nothing that was answered.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import logging
 import signal
 from typing import Any
 
+from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
+from ark_extensions.domain.errors import NotFound
 from ark_extensions.hub import Hub
-from ark_extensions.netdisk import kernel
+from ark_extensions.netdisk import api, contents, kernel, pages
 from ark_extensions.netdisk.auth import PREFIX, Tokens
 from ark_extensions.netdisk.auth import Hub as KnowsTokens
 from ark_extensions.netdisk.dav_writes import DavHandler
 from ark_extensions.netdisk.desk import Office
+from ark_extensions.netdisk.handlers import FileHandler
 from ark_extensions.netdisk.housekeeping import Housekeeping
+from ark_extensions.netdisk.jobs import Jobs
+from ark_extensions.netdisk.personal_tokens import PersonalTokens
+from ark_extensions.netdisk.session import hub_oauth
 from ark_extensions.netdisk.tus import CreationHandler, UploadHandler
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
@@ -36,17 +44,45 @@ IDLE_SECONDS = 300.0
 END_SECONDS = 10.0
 
 
-def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsTokens) -> Application:
-    """The application under ``/services/netdisk/``."""
+def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsTokens, oauth: HubOAuth | None = None) -> Application:
+    """The application under ``/services/netdisk/``; without ``oauth`` no browser session is believed, and there is no page."""
     office = Office(settings, storage, volumes)
     routes: list[Any] = [
         (rf"{PREFIX}/dav(?:/.*)?", DavHandler),
         (rf"{PREFIX}/tus/?", CreationHandler),
         (rf"{PREFIX}/tus/([0-9a-f]{{32}})", UploadHandler),
+        (rf"{PREFIX}/health", HealthHandler),
+        *api.ROUTES,
+        *contents.ROUTES,
     ]
-    app = Application(routes, office=office, tokens=Tokens(hub), log_function=log_request)
+    if oauth is not None:
+        routes += pages.ROUTES
+    app = Application(
+        routes, default_handler_class=Nothing, office=office, tokens=Tokens(hub), oauth=oauth, jobs=Jobs(office), zips={}, languages={},
+        personal=PersonalTokens(settings.hub_api_url), cookie_secret=cookie_secret(settings) if oauth is not None else None,
+        log_function=log_request,
+    )  # fmt: skip
     app.settings["housekeeping"] = Housekeeping(office)
     return app
+
+
+def cookie_secret(settings: Settings) -> bytes:
+    return hmac.new(settings.secret("cookie_secret").encode(), b"netdisk cookies", hashlib.sha256).digest()
+
+
+class HealthHandler(RequestHandler):
+    """Whether the service answers: for the supervisor, without a login."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish('{"status": "ok"}')
+
+
+class Nothing(FileHandler):
+    """Every address that nothing else answers."""
+
+    async def prepare(self) -> None:
+        raise NotFound("There is nothing at this address.")
 
 
 def log_request(handler: RequestHandler) -> None:
@@ -81,7 +117,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     storage = Storage(settings.resolved_database_url)
     hub = Hub(settings.hub_api_url, token=settings.secret("netdisk_token"))
-    app = make_app(settings, storage, LocalDirVolumes(settings.state_dir), hub)
+    app = make_app(settings, storage, LocalDirVolumes(settings.state_dir), hub, hub_oauth(settings))
     server = listen(app, settings.ports.netdisk)
     housekeeping: Housekeeping = app.settings["housekeeping"]
     housekeeping.begin()

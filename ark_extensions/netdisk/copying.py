@@ -58,7 +58,7 @@ class Copy:
 
     def run(self, source: str, target: str, *, on_conflict: str, whole: bool = True) -> tuple[str, str | None]:
         """→ (the path it got, the doomed name of what it replaced). ``whole`` False: a folder without its content."""
-        if is_inside(target, source) and (whole or target == source):
+        if target == source and on_conflict != "keep_both" or target != source and is_inside(target, source) and whole:
             raise Forbidden("A folder cannot be put into itself.", code="into_itself")
         with self._tree.opened(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) as fd:
             return self.place(fd, target, on_conflict=on_conflict, whole=whole)

@@ -30,9 +30,10 @@ from ark_extensions.domain.files import (
     parse_new_path,
 )
 from ark_extensions.netdisk.auth import PREFIX
-from ark_extensions.netdisk.handlers import FileHandler, one_header
+from ark_extensions.netdisk.handlers import one_header
 from ark_extensions.netdisk.housekeeping import drop_upload
 from ark_extensions.netdisk.refusals import refusing
+from ark_extensions.netdisk.session import SessionHandler
 from ark_extensions.netdisk.sink import Sink
 from ark_extensions.netdisk.tus_files import (
     bytes_there,
@@ -72,7 +73,7 @@ class Busy(ArkError):
     code = "busy"
 
 
-class TusHandler(FileHandler):
+class TusHandler(SessionHandler):
     """What both addresses share: the protocol's headers."""
 
     body_max = None

@@ -1,0 +1,380 @@
+"""The netdisk's JSON API: everything that the page does, for scripts too (`docs/netdisk.md`).
+
+Bodies are validated models that refuse unknown keys. Paths are text; bytes of a name that are no UTF-8 travel as lone
+surrogates (``\\udcff``), so that every file has a path that can be sent back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malformed
+from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, join, parse_new_path, parse_path, split
+from ark_extensions.netdisk.auth import PREFIX
+from ark_extensions.netdisk.housekeeping import drop_upload, remove_trash
+from ark_extensions.netdisk.jobs import Job, Jobs
+from ark_extensions.netdisk.listing import SORTS, list_folder, resolve_links, search
+from ark_extensions.netdisk.personal_tokens import DAYS_MAX, PersonalTokens
+from ark_extensions.netdisk.removing import remove_in_background, weigh_at
+from ark_extensions.netdisk.session import SessionHandler, validated
+from ark_extensions.netdisk.tree import Entry, Tree
+from ark_extensions.netdisk.tus_files import bytes_there
+from ark_extensions.usecases import netdisk, netdisk_dav
+
+API = f"{PREFIX}/api/v1"
+ITEMS_MAX = 1000
+Conflicts = Literal["refuse", "replace", "keep_both"]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FolderBody(Body):
+    path: str
+
+
+class MoveBody(Body):
+    """``to``: the new path of the one item; ``into``: the folder into which all go."""
+
+    items: list[str] = Field(min_length=1, max_length=ITEMS_MAX)
+    to: str | None = None
+    into: str | None = None
+    on_conflict: Conflicts = "refuse"
+
+
+class PathsBody(Body):
+    paths: list[str] = Field(min_length=1, max_length=ITEMS_MAX)
+
+
+class RestoreBody(Body):
+    ids: list[str] = Field(min_length=1, max_length=ITEMS_MAX)
+    on_conflict: Conflicts = "keep_both"
+
+
+class IdsBody(Body):
+    """No ids: all."""
+
+    ids: list[str] | None = Field(None, max_length=ITEMS_MAX)
+
+
+class TokenBody(Body):
+    name: str = Field(min_length=1, max_length=60)
+    days: int = Field(ge=1, le=DAYS_MAX)
+
+
+class ApiHandler(SessionHandler):
+    """Base: JSON in, JSON out."""
+
+    async def begin(self) -> None:
+        await self.learn_language()
+
+    @property
+    def tree(self) -> Tree:
+        return self.desk.tree
+
+    @property
+    def user(self) -> str:
+        return self.caller.user
+
+    @property
+    def jobs(self) -> Jobs:
+        jobs: Jobs = self.application.settings["jobs"]
+        return jobs
+
+    def asked(self, model: type[Body]) -> Any:
+        return validated(model, self.request.body)
+
+    def path_asked(self, name: str = "path") -> str:
+        """A path in the query: percent-encoded bytes."""
+        values = self.request.query_arguments.get(name, [b""])
+        return parse_path(values[-1].decode("utf-8", "surrogateescape"), field=name)
+
+    @property
+    def path_in_address(self) -> str:
+        """Of ``…/api/v1/<what>/<path>``, from the address as it was sent."""
+        return decode_url_path(self.request.path[len(API) + 1 :].partition("/")[2])
+
+    async def each(self, items: list[str], act: Any) -> list[dict[str, Any]]:
+        """Do something with each of several; what is refused does not stop the others."""
+        results: list[dict[str, Any]] = []
+        for item in items:
+            try:
+                results.append({"item": item, "path": await act(item)})
+            except ArkError as error:
+                results.append({"item": item, "error": self.problem(error)})
+        return results
+
+    def answer_each(self, results: list[dict[str, Any]]) -> None:
+        """One item that was refused is the request's own refusal."""
+        self.set_status(200 if any("error" not in result for result in results) else 409)
+        first = next((result["error"] for result in results if "error" in result), None)
+        self.answer_json({"results": results, **({"error": first} if self.get_status() == 409 else {})})
+
+
+def entry_json(entry: Entry, folder: str | None = None) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": entry.name, "kind": entry.kind, "size": entry.size, "modified": entry.modified.isoformat().replace("+00:00", "Z"),
+        "etag": entry.etag, "link": entry.link,
+    }  # fmt: skip
+    return shown if folder is None else {**shown, "path": join(folder, entry.name)}
+
+
+def iso(at: Any) -> str:
+    return str(at.isoformat()).replace("+00:00", "Z")
+
+
+class UsageHandler(ApiHandler):
+    async def get(self) -> None:
+        view = await self.office.use(netdisk.netdisk_view, owner=self.user, defaults=self.office.limits)
+        used, limits = self.desk.usage, self.desk.limits
+        self.answer_json(
+            {
+                "used_bytes": used.bytes, "used_files": used.files, "limit_bytes": limits.bytes, "limit_files": limits.files,
+                "free_quota_bytes": limits.free_bytes, "billable_bytes": billable_bytes(used.bytes, limits),
+                "reserved_bytes": self.desk.reserved.bytes, "trash_bytes": view.trash.bytes, "unfinished_bytes": view.unfinished.bytes,
+                "unfinished_uploads": view.unfinished.files, "measured_at": iso(view.scanned_at) if view.scanned_at else None,
+                "webdav_url": f"{self.office.settings.base_url}{PREFIX}/dav/",
+            }
+        )  # fmt: skip
+
+
+class ListHandler(ApiHandler):
+    async def get(self) -> None:
+        path = self.path_asked()
+        sort = self.get_query_argument("sort", "name")
+        if sort not in SORTS:
+            raise InvalidField("Sort by name, size or modified.", field="sort")
+        limit = self.get_query_argument("limit", "200")
+        if not limit.isascii() or not limit.isdigit():
+            raise Malformed("The limit is a number.")
+        descending = self.get_query_argument("order", "asc") == "desc"
+        cursor = self.get_query_argument("cursor", None)
+        look = partial(list_folder, self.tree, path, sort=sort, descending=descending, cursor=cursor, limit=int(limit[:6]))
+        page = await self.office.on_disk(look)
+        entries = await self.office.on_disk(resolve_links, self.tree, path, page.entries)
+        self.answer_json({"path": path, "items": [entry_json(entry) for entry in entries], "total": page.total, "next": page.next})
+
+
+class SearchHandler(ApiHandler):
+    async def get(self) -> None:
+        text = self.get_query_argument("q", "", strip=True)
+        if not 1 <= len(text) <= 200:
+            raise InvalidField("Search for 1 to 200 characters.", field="q")
+        found = await self.office.at_length(search, self.tree, self.path_asked(), text)
+        items = [entry_json(entry, split(path)[0]) for path, entry in found.entries]
+        self.answer_json({"items": items, "complete": found.complete})
+
+
+class FoldersHandler(ApiHandler):
+    async def post(self) -> None:
+        path = parse_new_path(self.asked(FolderBody).path)
+        with self.desk.admitted(Usage(0, 1)):
+            await self.office.on_disk(self.tree.make_folder, path)
+        self.desk.account(Usage(0, 1))
+        self.set_status(201)
+        self.answer_json({"path": path})
+
+
+def pairs_of(body: MoveBody) -> list[tuple[str, str]]:
+    """(from, to) of each item."""
+    if (body.to is None) == (body.into is None):
+        raise Malformed("Say either to or into.")
+    sources = [parse_new_path(item, field="items") for item in body.items]
+    if body.to is not None:
+        if len(sources) != 1:
+            raise InvalidField("Only one item can get a new name.", field="to")
+        return [(sources[0], parse_new_path(body.to, field="to"))]
+    into = parse_path(body.into or "", field="into")
+    return [(source, join(into, split(source)[1])) for source in sources]
+
+
+class MovesHandler(ApiHandler):
+    async def post(self) -> None:
+        body = self.asked(MoveBody)
+        targets = dict(pairs_of(body))
+
+        async def move(item: str) -> str:
+            source = parse_new_path(item)
+            async with self.desk.alone(targets[source]):
+                path, doomed = await self.office.on_disk(self.tree.move, source, targets[source], on_conflict=body.on_conflict)
+            if doomed is not None:
+                remove_in_background(self.office, self.desk, doomed)
+            await self.office.use(netdisk_dav.follow_files, owner=self.user, source=source, target=path, keep=False)
+            return path
+
+        self.answer_each(await self.each(body.items, move))
+
+
+def job_json(handler: ApiHandler, job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id, "state": job.state, "items": [source for source, _ in job.pairs], "into": split(job.pairs[0][1])[0],
+        "total_bytes": job.total.bytes, "done_bytes": job.done.bytes, "total_files": job.total.files, "done_files": job.done.files,
+        "results": job.results, "error": handler.problem(job.error) if job.error else None, "begun_at": iso(job.begun_at),
+    }  # fmt: skip
+
+
+class CopiesHandler(ApiHandler):
+    async def post(self) -> None:
+        body = self.asked(MoveBody)
+        pairs = pairs_of(body)
+        for source, target in pairs:
+            if is_inside(target, source) and target != source:
+                raise Forbidden("A folder cannot be put into itself.", code="into_itself")
+            await self.office.on_disk(self.tree.look, source)
+        # a copy beside the original gets another name of itself
+        conflict = "keep_both" if any(source == target for source, target in pairs) else body.on_conflict
+        job = self.jobs.begin(self.desk, pairs, on_conflict=conflict)
+        self.set_status(202)
+        self.answer_json(job_json(self, job))
+
+    async def get(self) -> None:
+        self.answer_json({"items": [job_json(self, job) for job in self.jobs.of(self.user)]})
+
+
+class CopyHandler(ApiHandler):
+    async def get(self, id: str) -> None:
+        self.answer_json(job_json(self, self.jobs.get(self.user, id)))
+
+    async def delete(self, id: str) -> None:
+        self.answer_json(job_json(self, self.jobs.stop(self.user, id)))
+
+
+class TrashHandler(ApiHandler):
+    async def get(self) -> None:
+        items = await self.office.use(netdisk.list_trash, owner=self.user)
+        self.answer_json({"items": [trash_json(item) for item in items]})
+
+    async def post(self) -> None:
+        """Put things into the trash."""
+        self.answer_each(await self.each(self.asked(PathsBody).paths, self._throw))
+
+    async def _throw(self, item: str) -> str:
+        path, now = parse_new_path(item), self.office.clock()
+        entry, usage = await self.office.at_length(weigh_name, self.tree, path)
+        days = self.office.settings.netdisk_trash_days
+        note = await self.office.use(
+            netdisk.note_trash, owner=self.user, path=path, folder=entry.is_folder, usage=usage, now=now, days=days
+        )
+        try:
+            await self.office.on_disk(self.tree.put_in_trash, path, note.id)
+        except BaseException:
+            await self.office.use(netdisk.drop_trash, id=note.id)
+            raise
+        await self.office.use(netdisk_dav.follow_files, owner=self.user, source=path, target=None, keep=False)
+        return path
+
+    async def delete(self) -> None:
+        """Delete for good: the ones named, or all."""
+        ids = self.asked(IdsBody).ids
+        for item in await self.office.use(netdisk.list_trash, owner=self.user):
+            if ids is None or item.id in ids:
+                await remove_trash(self.office, self.desk, item)
+        self.set_status(204)
+
+
+class RestoreHandler(ApiHandler):
+    async def post(self) -> None:
+        body = self.asked(RestoreBody)
+
+        async def restore(id: str) -> str:
+            item = await self.office.use(netdisk.get_trash, owner=self.user, id=id)
+            path = await self.office.on_disk(self.tree.take_from_trash, id, item.path, on_conflict=body.on_conflict)
+            await self.office.use(netdisk.drop_trash, id=id)
+            return path
+
+        self.answer_each(await self.each(body.ids, restore))
+
+
+def trash_json(item: netdisk.TrashItem) -> dict[str, Any]:
+    return {
+        "id": item.id, "path": item.path, "name": split(item.path)[1], "kind": "folder" if item.folder else "file",
+        "size": item.usage.bytes, "files": item.usage.files, "deleted_at": iso(item.deleted_at), "expires_at": iso(item.expires_at),
+    }  # fmt: skip
+
+
+def weigh_name(tree: Tree, path: str) -> tuple[Entry, Usage]:
+    """What a name is and takes; a link is a link."""
+    entry = tree.look_at_name(path)
+    with tree.parent(path) as (folder, name):
+        return entry, weigh_at(folder, name)
+
+
+class UploadsHandler(ApiHandler):
+    """Unfinished uploads, and the button that cleans them."""
+
+    async def get(self) -> None:
+        uploads = await self.office.use(netdisk.list_uploads, owner=self.user)
+        items = []
+        for upload in uploads:
+            at = await self.office.on_disk(bytes_there, self.tree, upload, self.office.boot_id)
+            items.append(
+                {
+                    "id": upload.id, "path": upload.path, "length": upload.length, "offset": at, "url": f"{PREFIX}/tus/{upload.id}",
+                    "begun_at": iso(upload.created_at), "expires_at": iso(upload.expires_at), "active": upload.id in self.desk.writers,
+                }
+            )  # fmt: skip
+        self.answer_json({"items": items})
+
+    async def delete(self) -> None:
+        ids = self.asked(IdsBody).ids
+        for upload in await self.office.use(netdisk.list_uploads, owner=self.user):
+            if (ids is None and upload.id not in self.desk.writers) or (ids is not None and upload.id in ids):
+                writer = self.desk.writers.get(upload.id)
+                if writer is not None:
+                    writer.interrupt()
+                    await asyncio.wait_for(writer.ended.wait(), 5)
+                await drop_upload(self.office, self.desk, upload.id)
+        self.set_status(204)
+
+
+class TokensHandler(ApiHandler):
+    """Personal tokens: only in a signed-in session, never with such a token."""
+
+    async def begin(self) -> None:
+        await super().begin()
+        if not self.caller.account:
+            raise Forbidden("A personal token cannot make or see tokens. Sign in on the netdisk's page.", code="not_an_account")
+
+    @property
+    def personal(self) -> PersonalTokens:
+        personal: PersonalTokens = self.application.settings["personal"]
+        return personal
+
+    async def get(self) -> None:
+        self.answer_json({"items": [vars(token) for token in await self.personal.list(self.user, self.caller.token)]})
+
+    async def post(self) -> None:
+        body = self.asked(TokenBody)
+        if not body.name.isprintable():
+            raise InvalidField("A name has 1 to {max} printable characters.", field="name", max=60)
+        token, secret = await self.personal.make(self.user, self.caller.token, name=body.name.strip(), days=body.days)
+        self.set_status(201)
+        self.answer_json({**vars(token), "token": secret})
+
+
+class TokenHandler(TokensHandler):
+    async def delete(self, id: str) -> None:  # type: ignore[override]
+        await self.personal.revoke(self.user, self.caller.token, id)
+        self.tokens.forget()
+        self.set_status(204)
+
+
+ROUTES: list[tuple[str, type[ApiHandler]]] = [
+    (rf"{API}/usage", UsageHandler),
+    (rf"{API}/list", ListHandler),
+    (rf"{API}/search", SearchHandler),
+    (rf"{API}/folders", FoldersHandler),
+    (rf"{API}/moves", MovesHandler),
+    (rf"{API}/copies", CopiesHandler),
+    (rf"{API}/copies/([0-9a-f]{{16}})", CopyHandler),
+    (rf"{API}/trash", TrashHandler),
+    (rf"{API}/trash/restore", RestoreHandler),
+    (rf"{API}/uploads", UploadsHandler),
+    (rf"{API}/tokens", TokensHandler),
+    (rf"{API}/tokens/([A-Za-z0-9]{{1,40}})", TokenHandler),
+]
