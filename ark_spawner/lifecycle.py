@@ -43,13 +43,16 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
 
     open_storage = CallableTrait(help="Called without arguments; returns the installation's Storage").tag(config=True)
 
-    _threads: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ark-spawner")
+    #: use cases, and apart from them what takes seconds: a hundred stops at once must not hold up the books
+    _threads: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ark-use-case")
+    _workers: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=64, thread_name_prefix="ark-work")
     _beats: ClassVar[Beats] = Beats()
 
     _workspace_id: str | None = None
     _launch_id: str | None = None
     _was_ready = False
     _ended: tuple[int | None, Sentence | None] | None = None
+    _reason: StopReason | None = None
     _failure: StartFailure | None = None
     _authorizing: asyncio.Future[LaunchSpec] | None = None
     _watching: asyncio.Task[None] | None = None
@@ -97,7 +100,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
         return url
 
     async def stop(self, now: bool = False) -> None:
-        await self._say_who_stops()
+        self._note_why_it_stops()
         await self.end_process()
 
     async def poll(self) -> int | None:
@@ -166,7 +169,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
 
     def _begin(self) -> None:
         self._steps.clear()
-        self._ended = self._failure = self._authorizing = None
+        self._ended = self._reason = self._failure = self._authorizing = None
         self._was_ready = False
 
     async def _authorize(self) -> LaunchSpec:
@@ -268,24 +271,18 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
         except Exception:
             self.log.exception("%d signs of life could not be recorded", len(alive))
 
-    async def _say_who_stops(self) -> None:
+    def _note_why_it_stops(self) -> None:
         """A stop that came through the Hub and not through the console has to name its cause too."""
-        if self._launch_id is None or not self._was_ready:
+        if not self._was_ready:
             return
         # the Hub's shutdown is the one caller that makes `User.stop` a task of its own
         task = asyncio.current_task()
-        shutdown = task is not None and getattr(task.get_coro(), "__qualname__", "") == "User.stop"
-        if not shutdown and getattr(self, "_stop_future", None) is None:
+        if task is not None and getattr(task.get_coro(), "__qualname__", "") == "User.stop":
+            self._reason = StopReason.SHUTDOWN
+        elif getattr(self, "_stop_future", None) is not None:
+            self._reason = StopReason.HUB
+        else:
             self._ended = (None, UNRESPONSIVE)
-            return
-        reason, actor = (StopReason.SHUTDOWN, "platform") if shutdown else (StopReason.USER, self.user.name)
-        call = partial(launches.request_stop, owner=self.user.name, name=self.name, actor=actor, reason=reason, now=now())
-        try:
-            await self.use_case(call)
-        except ArkError:
-            pass  # it is not running in the books: nothing to say
-        except Exception:
-            self.log.exception("The cause of the stop of %s could not be recorded", self._log_name)
 
     async def _record_stop(self, detail: dict[str, Any]) -> None:
         if self._launch_id is None or self._workspace_id is None:
@@ -302,6 +299,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
             now=now(),
             exit_code=exit_code,
             was_ready=self._was_ready,
+            reason=self._reason,
             cause=cause,
             detail=detail,
         )

@@ -272,7 +272,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         return groups
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, call)
 
 
 def _existing(directory: str) -> Path | None:

@@ -255,6 +255,7 @@ class LocalRun:
 
     def end_at_once(self) -> None:
         """End every process of the run, now."""
+        self.mark = self.mark or read_mark(self.directory / PROCESS)
         marks = [mark for mark in (self.mark, self.inner) if mark is not None and is_alive(mark)]
         below = [pid for mark in marks for pid in descendants(mark.pid)]
         send([*below, *(mark.pid for mark in marks)], signal.SIGKILL)

@@ -65,18 +65,22 @@ class ArkPasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterh
 
     open_storage = Callable(help="Called without arguments; returns the installation's Storage").tag(config=True)
     throttle = Throttle()
+    #: for a name wherever it is tried from: who is on this machine can claim to come from any address
+    name_throttle = Throttle(patience=100, longest_seconds=10.0)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         name = self.normalize_username(data.get("username", "").strip()[:200])
         password = data.get("password", "")
         address = handler.request.remote_ip or ""
-        wait = self.throttle.wait_seconds(name, address, monotonic())
+        wait = max(self.throttle.wait_seconds(name, address, monotonic()), self.name_throttle.wait_seconds(name, "", monotonic()))
         if wait:
             raise HTTPError(429, f"Too many tries. Try again in {int(wait) + 1} seconds.")
+        self.name_throttle.failed(name, "", monotonic())
         self.throttle.failed(name, address, monotonic())  # counted before the check: tries at the same time count too
         if not await _in_thread(partial(users.check_password, self.open_storage(), user=name, password=password)):
             return None
         self.throttle.succeeded(name, address)
+        self.name_throttle.succeeded(name, "")
         known = await _in_thread(partial(users.get_user, self.open_storage(), name=name))
         return {"name": name, "admin": known.admin} if known else None
 

@@ -66,7 +66,7 @@ async def test_a_start_runs_and_a_stop_ends_it(stage: Stage) -> None:
     await stage.stop()
     assert stage.workspace().state == State.STOPPED
     said = [event.message.msgid for event in stage.events()]
-    assert any("Stopped by" in sentence for sentence in said)
+    assert any("JupyterHub" in sentence for sentence in said), "nobody asked the console for it"
     no_trace_of_a_run(stage)
     assert books.check_books(stage.storage) == []
 
@@ -360,3 +360,18 @@ async def test_signs_of_life_are_gathered_and_told(stage: Stage) -> None:
         return wallet.list_runs(stage.storage, user="alice", month=None, now=now())[0].seconds > first
 
     await eventually(told)
+
+
+async def test_a_shutdown_of_the_platform_is_told_as_such(stage: Stage) -> None:
+    stage.order()
+    await stage.start()
+    await asyncio.ensure_future(stage.user().stop("w1"))  # as the Hub's own clean-up does
+    assert any("shut down" in event.message.msgid for event in stage.events())
+
+
+async def test_a_stop_that_the_console_recorded_keeps_its_own_cause(stage: Stage) -> None:
+    stage.order()
+    await stage.start()
+    launches.request_stop(stage.storage, owner="alice", name="w1", actor="autostop", reason=StopReason.DEADLINE, now=now())
+    await stage.stop()
+    assert any("auto-stop time" in event.message.msgid and event.kind == "stopped" for event in stage.events())

@@ -167,7 +167,7 @@ async def test_a_file_where_the_netdisk_belongs_is_kept(stage: Stage, tmp_path: 
 
 async def test_everything_it_started_ends_with_it(inside: Stage) -> None:
     await inside.run("(setsid nohup bash -c 'trap \"\" TERM HUP; exec -a an-orphan sleep 300' </dev/null >/dev/null 2>&1 &)")
-    assert _running("an-orphan")
+    await eventually(lambda: _running("an-orphan"))
     await inside.stop()
     assert not _running("an-orphan")
 
