@@ -127,7 +127,7 @@ class Keeper:
                     ["sshd", "-i", "-e", "-f", str(self._config)],
                     {"PATH": "/usr/bin:/bin"},
                     file_actions=actions,
-                    setsigdef=[signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE],
+                    setsigdef=[signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ],
                 )
             except OSError as error:
                 print(f"sshd could not be started: {error}", file=sys.stderr, flush=True)
