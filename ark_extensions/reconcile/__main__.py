@@ -12,6 +12,7 @@ from ark_extensions.storage import Storage
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 
 MEND_SECONDS = 5.0
+RECYCLE_SECONDS = 10.0
 CLEAN_SECONDS = 60.0
 
 
@@ -30,7 +31,11 @@ async def main() -> None:
     async def leftovers() -> str | None:
         return await clear_leftovers(storage, disks, now=utc_now())
 
-    jobs = [Job("states", MEND_SECONDS, states), Job("recycle bin", CLEAN_SECONDS, recycle_bin), Job("leftovers", CLEAN_SECONDS, leftovers)]
+    jobs = [
+        Job("states", MEND_SECONDS, states),
+        Job("recycle bin", RECYCLE_SECONDS, recycle_bin),
+        Job("leftovers", CLEAN_SECONDS, leftovers),
+    ]
     await run_until_sigterm("reconcile", jobs, state_dir=settings.state_dir)
 
 
