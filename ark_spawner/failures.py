@@ -19,17 +19,17 @@ _STATUS: tuple[tuple[type[ArkError], int], ...] = (
     (Unavailable, 503),
 )
 
-DISK_FULL = "The platform's disk is full, so the workspace did not start. Ask an operator to make room."
-PLATFORM_FAULT = "The workspace did not start because of a fault of the platform. Start it again, or tell an operator."
+DISK_FULL = Sentence("The platform's disk is full, so the workspace did not start. Ask an operator to make room.")
+PLATFORM_FAULT = Sentence("The workspace did not start because of a fault of the platform. Start it again, or tell an operator.")
 
 
 class StartFailure(Exception):
     """A start that was accepted and did not come up. It costs nothing; ``detail`` is shown in advanced mode only."""
 
-    def __init__(self, code: str, msgid: str, *, detail: Mapping[str, Any] | None = None, **params: Any) -> None:
-        super().__init__(msgid.format(**params) if params else msgid)
+    def __init__(self, code: str, sentence: Sentence, *, detail: Mapping[str, Any] | None = None) -> None:
+        super().__init__(sentence.msgid.format(**sentence.params))
         self.code = code
-        self.sentence = Sentence(msgid, params)
+        self.sentence = sentence
         self.detail = dict(detail or {})
 
 
@@ -44,7 +44,7 @@ def as_start_failure(error: Exception) -> StartFailure:
         return error
     detail = {"exception": "".join(traceback.format_exception(error))[-4000:]}
     if isinstance(error, ArkError):
-        return StartFailure(error.code, error.msgid, detail=detail, **error.params)
+        return StartFailure(error.code, Sentence(error.msgid, error.params), detail=detail)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StartFailure("disk_full", DISK_FULL, detail=detail)
     return StartFailure("platform_fault", PLATFORM_FAULT, detail=detail)

@@ -36,6 +36,7 @@ from ark_spawner.ssh import SshFiles, can_serve
 MEMORY_FULL = Sentence(
     "The workspace's memory ({memory_gib} GiB) was full, so the system ended a program in it. Use less, or start it with more memory."
 )
+NO_ANSWER = Sentence("The workspace's server did not answer within {seconds} seconds, so it was ended. Nothing is charged. Try again.")
 MOVED = Sentence("“{name}” in the home directory is where the platform mounts your files. What stood there is now “{moved}”.")
 
 
@@ -106,9 +107,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         self._oom_kills = 0
         try:
             self.step(20, "Preparing disks, datasets and models")
-            prepare = partial(
-                LocalRun.prepared, self._volumes, spec, image=self._image(spec), port=random_port(), in_sandbox=self.sandbox
-            )
+            prepare = partial(LocalRun.prepared, self._volumes, spec, image=self._image(spec), port=random_port(), in_sandbox=self.sandbox)
             run = self._run = await self._in_thread(prepare)
             for name, moved in run.moved:
                 await self.note("moved", "warning", Sentence(MOVED.msgid, {"name": name, "moved": moved}))
@@ -184,8 +183,9 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         if not directory or not (Path(directory) / "bin/jupyterhub-singleuser").exists():
             raise StartFailure(
                 "image_missing",
-                "The image {image} is not on this machine. Choose another, or ask an operator to build it.",
-                image=spec.image_id,
+                Sentence(
+                    "The image {image} is not on this machine. Choose another, or ask an operator to build it.", {"image": spec.image_id}
+                ),
                 detail={"image_reference": spec.image_reference, "directory": str(directory)},
             )
         return Path(directory)
@@ -235,8 +235,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
             if asyncio.get_running_loop().time() > deadline:
                 raise StartFailure(
                     "no_answer",
-                    "The workspace's server did not answer within {seconds} seconds, so it was ended. Nothing is charged. Try again.",
-                    seconds=int(self.patience_seconds),
+                    Sentence(NO_ANSWER.msgid, {"seconds": self.patience_seconds}),
                     detail={"log": run.log_tail()},
                 )
             await asyncio.sleep(0.05)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ark_extensions.domain.ssh_access import RUN_FILES
 from ark_extensions.domain.workspaces import LaunchSpec, Mount
+from ark_extensions.usecases.views import Sentence
 from ark_spawner import disks, identity, sandbox, ssh
 from ark_spawner import filesystem as fs
 from ark_spawner.cgroups import ControlGroups, Group
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 LAUNCH, GROUP, PROCESS, INNER, LOG = "launch.json", "group.json", "process", "inner", "server.log"
 LOG_MAX, LOG_KEPT, TAIL = 4 * 1024 * 1024, 256 * 1024, 4000
 TERM_SECONDS, KILL_SECONDS, MARK_SECONDS = 6.0, 3.0, 5.0
+DIED = Sentence(
+    "The workspace's server ended while it was starting (exit code {exit_code}). Nothing is charged. "
+    "Start it again, or choose another image."
+)
+UNSEEN_PYTHON = Sentence("This image's Python lies where a workspace cannot see it. Tell an operator.")
 
 
 @dataclass(frozen=True)
@@ -283,14 +289,12 @@ class LocalRun:
         if code in (MARK_FAILED, JOIN_FAILED) or "bwrap: " in log:
             return StartFailure(
                 "sandbox_failed",
-                "The workspace's sandbox could not be set up on this machine. Tell an operator: `ark doctor` says more.",
+                Sentence("The workspace's sandbox could not be set up on this machine. Tell an operator: `ark doctor` says more."),
                 detail=detail,
             )
         return StartFailure(
             "server_died",
-            "The workspace's server ended while it was starting (exit code {exit_code}). Nothing is charged. "
-            "Start it again, or choose another image.",
-            exit_code=code,
+            Sentence(DIED.msgid, {"exit_code": code}),
             detail=detail,
         )
 
@@ -342,7 +346,7 @@ def interpreter_prefixes(image: Path) -> tuple[Path, ...]:
         for prefix in (home.parent, home.resolve().parent):
             if not prefix.resolve().is_relative_to("/usr"):
                 if len(prefix.parts) < 3:
-                    raise StartFailure("image_unusable", "This image's Python lies where a workspace cannot see it. Tell an operator.")
+                    raise StartFailure("image_unusable", UNSEEN_PYTHON)
                 found[prefix] = None
     return tuple(found)
 
