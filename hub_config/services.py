@@ -13,17 +13,21 @@ from hub_config.base import CONSOLE
 
 ACCOUNT = "custom:ark:account"
 USE_CONSOLE = "access:services!service=console"
+USE_NETDISK = "access:services!service=netdisk"
 #: what the console may do with a signed-in user's token, beside opening the console itself
 CONSOLE_TOKEN_SCOPES = [ACCOUNT, USE_CONSOLE, "read:users!user", "servers!user"]
+#: the netdisk's page makes, lists and revokes the user's personal tokens with the user's own
+NETDISK_TOKEN_SCOPES = [ACCOUNT, USE_NETDISK, "read:users:name!user", "tokens!user"]
 LOOP_SCOPES = ["servers", "list:users"]
 OPERATOR_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics"]
 
 
 def configure(c: Any, settings: Settings) -> None:
     c.JupyterHub.custom_scopes = {ACCOUNT: {"description": "Act as your whole Ark account: workspaces, wallet and files"}}
-    c.JupyterHub.services = [_console(settings), *(_api_only(name, settings) for name in ("billing", "autostop", "reconcile", "operator"))]
+    loops = (_api_only(name, settings) for name in ("billing", "autostop", "reconcile", "operator"))
+    c.JupyterHub.services = [_console(settings), _netdisk(settings), *loops]
     c.JupyterHub.load_roles = [
-        {"name": "user", "scopes": ["self", USE_CONSOLE, ACCOUNT]},
+        {"name": "user", "scopes": ["self", USE_CONSOLE, USE_NETDISK, ACCOUNT]},
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", USE_CONSOLE]},
         {"name": "ark-loops", "scopes": LOOP_SCOPES, "services": ["billing", "autostop", "reconcile"]},
         # for a workspace that stops itself, and an administrator whose token has no rights on others' servers
@@ -41,6 +45,19 @@ def _console(settings: Settings) -> dict[str, Any]:
         "oauth_redirect_uri": f"{CONSOLE}oauth_callback",
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": CONSOLE_TOKEN_SCOPES,
+        "display": False,
+    }
+
+
+def _netdisk(settings: Settings) -> dict[str, Any]:
+    return {
+        "name": "netdisk",
+        "url": f"http://127.0.0.1:{settings.ports.netdisk}",
+        "api_token": settings.secret("netdisk_token"),
+        "oauth_client_id": "service-netdisk",
+        "oauth_redirect_uri": "/services/netdisk/oauth_callback",
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": NETDISK_TOKEN_SCOPES,
         "display": False,
     }
 

@@ -27,7 +27,10 @@ from ark_extensions.supervisor.words import phrase
 from ark_extensions.usecases import users
 
 DIRECTORIES = ("secrets", "logs", "netdisk", "disks", "catalog", "runs", "bin", "runtime")
-SECRETS = ("cookie_secret", "proxy_token", "console_token", "billing_token", "autostop_token", "reconcile_token", "operator_token")
+SECRETS = (
+    *("cookie_secret", "proxy_token", "console_token", "netdisk_token"),
+    *("billing_token", "autostop_token", "reconcile_token", "operator_token"),
+)
 # below the range from which the kernel takes ports for outgoing connections
 PORT_RANGE = (20000, 32000)
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # none that are read as another

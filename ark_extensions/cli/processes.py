@@ -13,7 +13,7 @@ from ark_extensions.supervisor.children import Service
 
 # what a person waits for; the loops start when these answer
 FIRST = ("proxy", "hub", "console")
-LOOPS = ("billing", "autostop", "reconcile")
+LOOPS = ("billing", "autostop", "reconcile", "netdisk")
 SSH = "ssh"
 # the Hub stops the workspaces, which needs the proxy and takes its time
 STOP_ORDER = ("hub", "console")
