@@ -74,7 +74,7 @@ def _close_run(connection: Connection, row: Row[Any], end: datetime, reason: str
     run = _open_run(connection, row.id)
     if run is None:
         return 0
-    end = max(run.opened_at, end)
+    end = max(run.opened_at, end, run.charged_until or run.opened_at)  # a clock that went back does not undo what was seen
     connection.execute(
         update(t.runs).where(t.runs.c.id == run.id).values(closed_at=end, seen_at=max(run.seen_at, end), close_reason=reason)
     )
