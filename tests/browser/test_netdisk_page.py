@@ -1,0 +1,194 @@
+"""The netdisk's page in a real browser before the real platform: upload by button, folder and drop, a conflict, large files that go
+on after the service was killed, rename, move, trash, preview, tokens, keyboard, a small screen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ark_extensions.volumes.local_dir import LocalDirVolumes
+from tests.browser.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+MIB = 1024 * 1024
+
+
+def tree(visitor: Visitor) -> Path:
+    return LocalDirVolumes(visitor.platform.state_dir).netdisk(visitor.name)
+
+
+def netdisk(visitor: Visitor) -> Page:
+    page = visitor.page
+    page.goto(f"{visitor.platform.address}/services/netdisk/")
+    expect(page.locator("#nd-note")).not_to_be_empty()
+    return page
+
+
+def row(page: Page, name: str) -> Any:
+    return page.locator("#nd-rows tr", has=page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True)))
+
+
+def act(page: Page, name: str, what: str) -> None:
+    row(page, name).get_by_role("button", name=re.compile("^Actions on")).click()
+    row(page, name).get_by_role("button", name=what, exact=True).click()
+
+
+def upload(page: Page, *files: dict[str, Any] | str | Path) -> None:
+    page.locator("#nd-pick-files").set_input_files(list(files))
+
+
+def test_the_navigation_leads_to_the_netdisk(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.open("marketplace")
+    page.get_by_role("link", name="Netdisk").click()
+    expect(page).to_have_url(re.compile(r"/services/netdisk/$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Netdisk")
+    expect(page.locator("#nd-used")).to_contain_text("10.0 GiB of it cost nothing")
+    visitor.shot("netdisk-empty")
+    assert not visitor.problems
+
+
+def test_upload_conflict_rename_trash_and_restore(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    upload(page, {"name": "数据.txt", "mimeType": "text/plain", "buffer": b"one"}, {"name": "b.txt", "mimeType": "text/plain", "buffer": b"two"})
+    expect(row(page, "数据.txt")).to_be_visible()
+    assert (tree(visitor) / "数据.txt").read_bytes() == b"one"
+    upload(page, {"name": "b.txt", "mimeType": "text/plain", "buffer": b"three"})
+    page.get_by_role("button", name="Keep both").click()
+    expect(row(page, "b (2).txt")).to_be_visible()
+    assert (tree(visitor) / "b.txt").read_bytes() == b"two" and (tree(visitor) / "b (2).txt").read_bytes() == b"three"
+    act(page, "b (2).txt", "Rename")
+    page.get_by_label("New name").fill("c.txt")
+    page.keyboard.press("Enter")
+    expect(row(page, "c.txt")).to_be_visible()
+    page.get_by_role("button", name="New folder").click()
+    page.get_by_label("Name of the folder").fill("folder")
+    page.keyboard.press("Enter")
+    expect(row(page, "folder")).to_be_visible()
+    act(page, "c.txt", "Move")
+    page.get_by_label("Into which folder? Empty: the top.").fill("folder")
+    page.keyboard.press("Enter")
+    expect(row(page, "c.txt")).to_have_count(0)
+    page.get_by_role("link", name="folder", exact=True).click()
+    expect(row(page, "c.txt")).to_be_visible()
+    act(page, "c.txt", "Delete")
+    expect(row(page, "c.txt")).to_have_count(0)
+    page.get_by_role("button", name="Trash", exact=True).click()
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#toasts")).to_contain_text("folder/c.txt is back")
+    assert (tree(visitor) / "folder/c.txt").read_bytes() == b"three"
+    visitor.shot("netdisk-list")
+    assert not visitor.problems
+
+
+def test_a_folder_goes_up_as_a_folder(visit: Visit, tmp_path: Path) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    for name in ("photos/daisy/1.jpg", "photos/rose/2.jpg", "photos/readme"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    page.locator("#nd-pick-folder").set_input_files(tmp_path / "photos")
+    expect(row(page, "photos")).to_be_visible()
+    expect(page.locator("#nd-tray-state")).to_have_text("3 of 3 done")
+    assert (tree(visitor) / "photos/rose/2.jpg").read_text() == "photos/rose/2.jpg"
+    with page.expect_download() as started:
+        act(page, "photos", "Download as zip")
+    assert started.value.suggested_filename == "photos.zip"
+    assert not visitor.problems
+
+
+def test_a_large_upload_pauses_and_goes_on_after_the_service_was_killed(visit: Visit, tmp_path: Path) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    data = os.urandom(MIB) * 160
+    (tmp_path / "big.bin").write_bytes(data)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * MIB})
+    upload(page, tmp_path / "big.bin")
+    expect(page.locator(".nd-tray li")).to_contain_text(re.compile(r"[1-9]\d* % · "))
+    visitor.shot("netdisk-transfer")
+    page.get_by_role("button", name="Pause: big.bin").click()
+    expect(page.locator(".nd-tray li")).to_contain_text("paused at")
+    visitor.platform.kill("netdisk")
+    page.get_by_role("button", name="Resume: big.bin").click()
+    expect(row(page, "big.bin")).to_be_visible(timeout=60_000)
+    assert (tree(visitor) / "big.bin").read_bytes() == data
+    assert not visitor.problems
+
+
+def test_previews_show_and_run_nothing(visit: Visit) -> None:
+    visitor = visit()
+    (tree(visitor) / "page.html").write_text("<script>document.title='owned'</script><h1>hello</h1>")
+    (tree(visitor) / "book.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "print(1)", "outputs": []}]}')
+    page = netdisk(visitor)
+    page.get_by_role("button", name="page.html").click()
+    expect(page.locator("#nd-dialog pre")).to_contain_text("<script>")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="book.ipynb").click()
+    expect(page.frame_locator("#nd-dialog iframe").locator("pre")).to_have_text("print(1)")
+    assert page.title() != "owned" and page.locator("#nd-dialog iframe").get_attribute("sandbox") == ""
+    assert not visitor.problems
+
+
+def test_a_token_for_the_command_line_is_made_used_and_revoked(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    page.get_by_role("button", name="Command line").click()
+    page.get_by_label("Name of the computer").fill("my laptop")
+    page.get_by_role("button", name="Make a token").click()
+    line = page.locator("#nd-dialog code", has_text="rclone config create").inner_text()
+    token = re.search(r"pass=(\S+)", line).group(1)  # type: ignore[union-attr]
+    visitor.shot("netdisk-command-line")
+    dav = "/services/netdisk/dav/"
+    assert visitor.platform.request("PROPFIND", dav, token=token, headers={"Depth": "0"}).status == 207
+    assert visitor.platform.request("GET", "/services/console/api/v1/me", token=token).status == 403, "it opens nothing else"
+    assert visitor.platform.request("GET", f"/hub/api/users/{visitor.name}", token=token).status in (403, 404)
+    expect(page.locator("#nd-dialog")).to_contain_text("my laptop")
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.locator("#toasts")).to_contain_text("revoked")
+    assert visitor.platform.request("PROPFIND", dav, token=token, headers={"Depth": "0"}).status == 401
+    assert not visitor.problems
+
+
+def test_many_files_stay_usable(visit: Visit) -> None:
+    visitor = visit()
+    folder = tree(visitor) / "many"
+    folder.mkdir()
+    for number in range(5000):
+        (folder / f"f{number:05}").touch()
+    page = netdisk(visitor)
+    page.get_by_role("link", name="many", exact=True).click()
+    expect(page.locator("#nd-note")).to_have_text("5000 items")
+    assert page.locator("#nd-rows tr").count() <= 800
+    page.get_by_label("Search by name").fill("f0499")
+    expect(page.locator("#nd-rows tr")).to_have_count(10)
+    assert not visitor.problems
+
+
+@pytest.mark.parametrize("width", [360])
+def test_a_small_screen(visit: Visit, width: int) -> None:
+    visitor = visit()
+    (tree(visitor) / ("a-very-long-name-" * 8 + ".txt")).write_text("x")
+    visitor.page.set_viewport_size({"width": width, "height": 740})
+    page = netdisk(visitor)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    visitor.shot("netdisk-small")
+
+
+def test_a_script_of_another_page_cannot_call_with_the_cookie_alone(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    visitor.open("marketplace")
+    status = page.evaluate("fetch('/services/netdisk/api/v1/list', {credentials: 'same-origin'}).then((r) => r.status)")
+    assert status == 403
+    status = page.evaluate(
+        "fetch('/services/netdisk/api/v1/folders', {method: 'POST', credentials: 'same-origin', body: '{\"path\":\"x\"}'}).then((r) => r.status)"
+    )
+    assert status == 403 and not (tree(visitor) / "x").exists()
