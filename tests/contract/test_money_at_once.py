@@ -1,0 +1,109 @@
+"""Many at once, on both databases: one order a key, the last one sold once, money for one buys one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ark_extensions.domain.errors import ArkError, Conflict, InsufficientBalance, SoldOut
+from ark_extensions.domain.money import MICROS
+from ark_extensions.domain.offers import Node
+from ark_extensions.storage import Storage
+from ark_extensions.usecases import assets, books, launches, market, orders, recharges, settlement, users, wallet
+from tests import postgresql
+from tests.unit.purse_stage import ORDER, T0, run, sqlite, stage
+
+WORKERS = 16
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgresql.Server | None]:
+    if postgresql.missing():
+        yield None
+        return
+    with postgresql.server() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, server: postgresql.Server | None, tmp_path: Path) -> Iterator[Storage]:
+    if request.param == "postgresql" and server is None:
+        pytest.skip(postgresql.missing() or "")
+    storage = stage(server.database() if request.param == "postgresql" and server else sqlite(tmp_path))
+    yield storage
+    assert books.check_books(storage) == []
+    storage.close()
+
+
+def at_once(count: int, work: Callable[[int], object]) -> list[object]:
+    """Run ``work(n)`` in threads; results, refusals among them."""
+
+    def one(n: int) -> object:
+        try:
+            return work(n)
+        except ArkError as refused:
+            return refused
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_the_same_key_100_times_is_one_order_and_another_body_is_refused(storage: Storage) -> None:
+    same = at_once(100, lambda n: orders.place_order(storage, user="alice", order=ORDER, now=T0))
+    assert len({view.id for view in same}) == 1  # type: ignore[attr-defined]
+    changed = at_once(20, lambda n: orders.place_order(storage, user="alice", order=replace(ORDER, display_name=f"n{n}"), now=T0))
+    assert all(isinstance(refused, Conflict) for refused in changed)
+
+
+def test_a_payment_told_100_times_arrives_once(storage: Storage) -> None:
+    view = recharges.begin_recharge(storage, user="alice", request_id="p", provider="stripe", amount_micros=5 * MICROS, now=T0)
+    fact = {"provider": "stripe", "reference": "cs", "amount_micros": 5 * MICROS, "currency": "CNY", "own_currency": "CNY", "now": T0}
+    told = at_once(100, lambda n: recharges.recharge_paid(storage, recharge_id=view.id, **fact))
+    assert told.count(True) == 1
+    assert wallet.wallet(storage, user="alice", now=T0).balance_micros == 105 * MICROS
+
+
+def test_the_last_monthly_gpu_is_sold_to_one_of_many_buyers(storage: Storage) -> None:
+    market.set_nodes(storage, nodes=[Node("local", 1, 512)])
+    buyers = 1000 if storage.dialect == "sqlite" else 200
+    for n in range(10):
+        users.ensure_user(storage, name=f"u{n}", admin=False, opening_credit_micros=60 * MICROS, now=T0)
+
+    def buy(n: int) -> object:
+        return assets.buy_asset(storage, user=f"u{n % 10}", request_id=f"a{n}", offer="month", months=1, auto_renew=False, now=T0)
+
+    results = at_once(buyers, buy)
+    assert sum(isinstance(r, assets.AssetView) for r in results) == 1
+    assert all(isinstance(r, (assets.AssetView, SoldOut, InsufficientBalance)) for r in results)
+    assert sum(wallet.wallet(storage, user=f"u{n}", now=T0).balance_micros for n in range(10)) == 550 * MICROS
+
+
+def test_money_for_one_term_buys_one_of_a_hundred(storage: Storage) -> None:
+    users.ensure_user(storage, name="poor", admin=False, opening_credit_micros=50 * MICROS, now=T0)
+
+    def buy(n: int) -> object:
+        return assets.buy_asset(storage, user="poor", request_id=f"a{n}", offer="month", months=1, auto_renew=False, now=T0)
+
+    results = at_once(100, buy)
+    assert sum(isinstance(r, assets.AssetView) for r in results) == 1
+    assert wallet.wallet(storage, user="poor", now=T0).balance_micros == 0
+
+
+def test_two_billing_services_at_once_charge_once(storage: Storage) -> None:
+    for n in range(5):
+        workspace_id, _, launch_id = run(storage, T0, replace(ORDER, request_id=f"r{n}"))
+        launches.record_alive(storage, alive={workspace_id: launch_id}, now=T0 + timedelta(hours=1))
+    at_once(20, lambda n: settlement.settle_usage(storage, now=T0 + timedelta(hours=1)))
+    assert wallet.wallet(storage, user="alice", now=T0 + timedelta(hours=1)).balance_micros == 100 * MICROS - 5 * 3_600_000
+
+
+def test_one_start_of_a_workspace_takes_the_stock_once(storage: Storage) -> None:
+    view = orders.place_order(storage, user="alice", order=ORDER, now=T0)
+    gate = {"owner": "alice", "server_name": view.name, "workspace_id": view.id, "now": T0}
+    at_once(20, lambda n: launches.authorize_launch(storage, **gate))
+    assert market.list_offers(storage, now=T0)[0].free == 63
