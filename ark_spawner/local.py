@@ -205,6 +205,8 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
     def _program(self, spec: LaunchSpec, run: LocalRun) -> list[str]:
         """The server inside. Kernels speak over unix sockets: a port on the loopback would be every neighbour's."""
         transport = ["--KernelManager.transport=ipc"] if self.sandbox else []
+        if not self.sandbox and os.geteuid() == 0:
+            transport.append("--ServerApp.allow_root=True")  # there, everybody is trusted with what the platform may do
         # in the sandbox it is uid 1000; without one it is this account, and Jupyter refuses root unless it is told
         as_root = ["--allow-root"] if not self.sandbox and os.geteuid() == 0 else []
         return [

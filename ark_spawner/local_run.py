@@ -73,6 +73,7 @@ class LocalRun:
     memory_mib: int
     home: Path
     netdisk: Path
+    in_sandbox: bool
     items: tuple[tuple[Mount, Path], ...] = ()
     uid: int = -1
     moved: list[tuple[str, str]] = field(default_factory=list)
@@ -97,6 +98,7 @@ class LocalRun:
                 int(told["memory_mib"]),
                 Path(told["home"]),
                 Path(told["netdisk"]),
+                told["in_sandbox"] is True,
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -124,6 +126,7 @@ class LocalRun:
             memory_mib=spec.quantities.memory_mib,
             home=volumes.data_disk(spec.workspace_id),
             netdisk=volumes.netdisk(spec.owner),
+            in_sandbox=in_sandbox,
             items=items,
             uid=identity.host_uid(spec.owner) if in_sandbox else os.geteuid(),
         )
@@ -142,7 +145,14 @@ class LocalRun:
         else:
             run.moved = disks.link_mounts(run.home, run.netdisk, items)
         disks.prepare_run(run.directory, workspace_name=spec.workspace_name, uid=run.uid)
-        told = {"launch_id": spec.launch_id, "port": port, "memory_mib": run.memory_mib, "home": str(run.home), "netdisk": str(run.netdisk)}
+        told = {
+            "launch_id": spec.launch_id,
+            "port": port,
+            "memory_mib": run.memory_mib,
+            "home": str(run.home),
+            "netdisk": str(run.netdisk),
+            "in_sandbox": in_sandbox,
+        }
         (run.directory / LAUNCH).write_text(json.dumps(told))
         return run
 
@@ -238,7 +248,7 @@ class LocalRun:
 
     def remember_inner(self) -> None:
         """Keep the mark of the sandbox's own first process: it outlives its parent if someone kills that one."""
-        if self.inner is None and self.mark is not None:
+        if self.in_sandbox and self.inner is None and self.mark is not None:
             for pid in children(self.mark.pid)[:1]:
                 self.inner = mark_of(pid)
             if self.inner is not None:
@@ -254,7 +264,8 @@ class LocalRun:
     def end(self) -> None:
         """Ask it to end, then end it, within 10 seconds."""
         if self.mark is not None and self.poll() is None:
-            server = [pid for child in children(self.mark.pid) for pid in children(child)]
+            # in a sandbox: below bubblewrap, and below the process that reaps inside
+            server = [pid for child in children(self.mark.pid) for pid in children(child)] if self.in_sandbox else []
             send(server or [self.mark.pid], signal.SIGTERM)
             self._wait(TERM_SECONDS)
         self.end_at_once()

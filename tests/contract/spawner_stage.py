@@ -53,6 +53,11 @@ IMAGES = {
     "good": SERVER,
     "dies": "#!/bin/sh\necho 'the reason, for experts' >&2\nexit 3\n",
     "silent": "#!/bin/sh\nexec sleep 600\n",
+    "graceful": SERVER.replace(
+        "import http",
+        "import signal; signal.signal(15, lambda *_: (open(os.environ['HOME'] + '/goodbye', 'w').write('said'), os._exit(0))); import http",
+        1,
+    ),
     "stubborn": SERVER.replace("import http", "import signal; signal.signal(15, signal.SIG_IGN); import http", 1),
 }
 CATALOG: dict[str, Any] = {

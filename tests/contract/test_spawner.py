@@ -375,3 +375,14 @@ async def test_a_stop_that_the_console_recorded_keeps_its_own_cause(stage: Stage
     launches.request_stop(stage.storage, owner="alice", name="w1", actor="autostop", reason=StopReason.DEADLINE, now=now())
     await stage.stop()
     assert any("auto-stop time" in event.message.msgid and event.kind == "stopped" for event in stage.events())
+
+
+async def test_a_stop_lets_the_server_say_goodbye(stage: Stage) -> None:
+    mine = stage.order("graceful")
+    await stage.start()
+    await stage.run("(sleep 300 & sleep 300 &) </dev/null >/dev/null 2>&1")
+    began = asyncio.get_running_loop().time()
+    await stage.stop()
+    assert (stage.place / "disks" / mine.id / "goodbye").read_text() == "said"
+    assert asyncio.get_running_loop().time() - began < 5
+    no_trace_of_a_run(stage)
