@@ -1,6 +1,7 @@
 """The page: one frame around what its scripts fetch from the API.
 
-The frame is the console's own template, found by its path (a service imports no other); its languages come from `web`.
+The frame uses the console's style sheet and scripts by their addresses (a service imports no other); navigation and languages
+come from `web`.
 """
 
 from __future__ import annotations
@@ -23,21 +24,12 @@ from ark_extensions.netdisk.words import BROWSER_WORDS
 from ark_extensions.usecases import users, wallet
 from ark_extensions.usecases.views import WalletView
 from ark_extensions.web import i18n
-from ark_extensions.web.i18n import _
+from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
 
 HERE = Path(__file__).parent
 CONSOLE_FILES = HERE.parent / "console"
 CONSOLE = "/services/console"
 THEMES = ("auto", "light", "dark")
-NAVIGATION = (
-    ("marketplace", "/marketplace", "shop", _("Marketplace")),
-    ("workspaces", "/workspaces", "pc-display", _("Workspaces")),
-    ("netdisk", f"{PREFIX}/", "folder2-open", _("Netdisk")),
-    ("datasets", "/datasets", "collection", _("Datasets")),
-    ("models", "/models", "box-seam", _("Models")),
-    ("wallet", "/wallet", "wallet2", _("Wallet")),
-    ("bills", "/bills", "receipt", _("Bills")),
-)
 POLICY = "; ".join(
     (
         "default-src 'self'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'", "frame-src 'self'",
@@ -58,8 +50,7 @@ def asset(path: str) -> str:
 @cache
 def environment(language: str, currency: str) -> Environment:
     env = Environment(
-        loader=FileSystemLoader([HERE / "templates", CONSOLE_FILES / "templates"]), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     gettext = i18n.translator(language)
 
@@ -69,16 +60,8 @@ def environment(language: str, currency: str) -> Environment:
 
     env.globals.update(
         _=translate, prefix=CONSOLE, netdisk=PREFIX, asset=asset, language=language, currency=currency,
-        words={key: gettext(text) for key, text in BROWSER_WORDS.items()}, preferences_at=f"{PREFIX}/preferences",
+        words={key: gettext(text) for key, text in BROWSER_WORDS.items()},
     )  # fmt: skip
-    env.filters.update(
-        money=lambda micros, places=None: i18n.money(micros, currency, places),
-        duration=lambda span: i18n.duration(span, language),
-        size=i18n.size,
-        clock=lambda at: i18n.time_element(at, i18n.exact(at), "clock"),
-        iso=lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        say=lambda sentence: i18n.render_html(sentence, language, currency),
-    )
     return env
 
 
@@ -104,8 +87,11 @@ class Page(SessionHandler):
         theme = self.get_cookie("ark-theme", "") or ""
         token = self.xsrf_token
         html = environment(self.language, self.office.settings.currency).get_template("netdisk.html").render(
-            wallet=found, wallet_level=level(found), notices=[], theme=theme if theme in THEMES else THEMES[0], navigation=NAVIGATION,
-            section="netdisk", xsrf=token.decode() if isinstance(token, bytes) else token, here=self.request.uri or "", now=now,
+            balance=i18n.money(found.balance_micros, self.office.settings.currency, 2), wallet_level=level(found),
+            runway="" if found.runway is None else i18n.duration(found.runway, self.language),
+            theme=theme if theme in THEMES else THEMES[0], navigation=NAVIGATION + (ADMIN_NAVIGATION if self.caller.admin else ()),
+            groups=GROUPS, grouped=GROUPED, section="netdisk", xsrf=token.decode() if isinstance(token, bytes) else token,
+            now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             me=self.caller.user, admin=self.caller.admin, trash_days=self.office.settings.netdisk_trash_days,
             webdav=f"{self.office.settings.base_url}{PREFIX}/dav/",
         )  # fmt: skip

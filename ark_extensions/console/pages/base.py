@@ -11,38 +11,15 @@ from typing import Any
 from markupsafe import Markup
 
 from ark_extensions.console.handlers import ConsoleHandler
-from ark_extensions.console.i18n import _
 from ark_extensions.console.pages import look
 from ark_extensions.console.pages.notices import Notice, level, notices, told
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.usecases import notices as notice_usecases
 from ark_extensions.usecases import wallet as wallet_usecases
 from ark_extensions.usecases.views import WalletView, WorkspaceView
+from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
 
 THEMES = ("auto", "light", "dark")
-
-#: (section, path, icon, word): the left navigation, only what exists
-NAVIGATION = (
-    ("marketplace", "/marketplace", "shop", _("Marketplace")),
-    ("workspaces", "/workspaces", "pc-display", _("Workspaces")),
-    ("assets", "/assets", "cpu", _("My compute")),
-    ("disks", "/disks", "device-hdd", _("Data disks")),
-    ("netdisk", "/services/netdisk/", "folder2-open", _("Netdisk")),
-    ("datasets", "/datasets", "collection", _("Datasets")),
-    ("models", "/models", "box-seam", _("Models")),
-    ("wallet", "/wallet", "wallet2", _("Wallet")),
-    ("recharge", "/recharge", "plus-circle", _("Recharge")),
-    ("bills", "/bills", "receipt", _("Bills")),
-)
-ADMIN_NAVIGATION = (
-    ("admin-users", "/admin/users", "people", _("Users")),
-    ("admin-money", "/admin/money", "cash-stack", _("Money")),
-    ("admin-workspaces", "/admin/workspaces", "hdd-stack", _("All workspaces")),
-)
-
-#: the section that begins a group → the group's name
-GROUPS = {"assets": _("My assets"), "wallet": _("Billing"), "admin-users": _("Administration")}
-GROUPED = frozenset({"assets", "disks", "wallet", "recharge", "bills"})
 
 
 class Page(ConsoleHandler):
