@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     ssh_host: str | None = Field(None, description="the address the SSH gateway listens on; default: `host`")
     ssh_public_host: str | None = Field(None, description="the gateway's name in the SSH commands shown; default: the host people open")
     ssh_sessions_per_user: int = Field(256, ge=1, description="SSH sessions a user can have open at once")
+    ssh_activity_seconds: int = Field(60, ge=1, le=120, description="how often the traffic of SSH sessions is looked at, for idle stop")
     ssh_attempts_per_minute: int = Field(120, ge=1, description="SSH connections an address may begin in a minute without signing in")
     ssh_unauthenticated_max: int = Field(300, ge=1, description="SSH connections of all addresses that have not signed in yet")
     cache_dir: Path = Field(

@@ -18,10 +18,10 @@ INNER_PORT = 22
 #: within a run's directory: the socket that the gateway dials, and the directory that the workspace sees read-only
 RUN_SOCKET, RUN_FILES = "ssh.sock", "ssh"
 AUTHORIZED_KEYS, HOST_KEY = "authorized_keys", "host_key"
-#: a connection that moves less than this in a minute only keeps itself alive (a keep-alive every 15 s is 500 bytes)
+#: a connection that moves less than this in a minute only keeps itself alive (a keep-alive is 84 bytes, there and back)
 WORK_BYTES_PER_MINUTE = 1500
 #: a session that its gateway has not confirmed for this long is not counted
-SESSION_STALE_SECONDS = 120
+SESSION_STALE_SECONDS = 300
 
 
 def is_work(moved_bytes: int, seconds: float) -> bool:

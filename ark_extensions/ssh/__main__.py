@@ -57,6 +57,7 @@ async def main() -> None:
         gateway_key(settings.state_dir / "secrets"),
         admission=Admission(per_minute=settings.ssh_attempts_per_minute, unauthenticated_max=settings.ssh_unauthenticated_max),
         sessions_max=settings.ssh_sessions_per_user,
+        look_seconds=settings.ssh_activity_seconds,
         console_url=f"{settings.base_url}/services/console/workspaces",
     )
     left = await in_thread(gateway_started, storage, now=utc_now())

@@ -7,6 +7,7 @@ refused; the refusals that a person may meet by mistake are sentences with the w
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable
 from datetime import datetime
@@ -26,6 +27,8 @@ from ark_extensions.usecases.ssh_sessions import SessionOpened, Target, find_tar
 
 if TYPE_CHECKING:
     from ark_extensions.ssh.gateway import Gateway
+
+log = logging.getLogger("ark")
 
 #: keys that one connection may try: an agent offers all it has
 KEYS_TRIED_MAX = 12
@@ -175,9 +178,15 @@ class Client(asyncssh.SSHServer):
             target = await self._target(name)
             session.workspace_id = target.workspace_id
             return await self._dial(session, target, name)
-        except BaseException:
+        except asyncssh.ChannelOpenError:
             self.sessions.pop(session.id, None)
             raise
+        except Exception as error:
+            self.sessions.pop(session.id, None)
+            log.warning("ssh: %s could not be reached: %s: %s", name, type(error).__name__, error)
+            log.debug("ssh: the failed attempt", exc_info=True)
+            self._refused("failed", workspace=name)
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, NO_SSH_YET.format(name=name)) from None
 
     async def _target(self, name: str) -> Target:
         assert self.holder is not None

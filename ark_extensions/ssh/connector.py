@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
 from ark_extensions.domain.ssh_access import AUTHORIZED_KEYS, RUN_FILES, RUN_SOCKET
@@ -18,6 +19,7 @@ class LocalConnector:
     def __init__(self, volumes: LocalDirVolumes) -> None:
         self._volumes = volumes
         self._written: dict[str, tuple[str, str]] = {}
+        self._writing = threading.Lock()
 
     @contextlib.contextmanager
     def address(self, workspace_id: str) -> Iterator[str | None]:
@@ -38,6 +40,10 @@ class LocalConnector:
         """Make the workspace take these keys and no others, from its next sign-in on. Blocking; cheap when nothing changed."""
         if self._written.get(workspace_id) == (launch_id, keys):
             return
+        with self._writing:
+            self._write(workspace_id, launch_id, keys)
+
+    def _write(self, workspace_id: str, launch_id: str, keys: str) -> None:
         directory = self._volumes.find_run_dir(workspace_id)
         if directory is None or not (directory / RUN_FILES).is_dir():
             return
@@ -49,5 +55,6 @@ class LocalConnector:
         self._written[workspace_id] = (launch_id, keys)
 
     def forget_all_but(self, workspace_ids: set[str]) -> None:
-        for gone in self._written.keys() - workspace_ids:
-            del self._written[gone]
+        with self._writing:
+            for gone in self._written.keys() - workspace_ids:
+                del self._written[gone]

@@ -30,8 +30,6 @@ log = logging.getLogger("ark")
 
 LOGIN_SECONDS = 30
 ACCEPTED_AT_ONCE = 64
-#: how often a session's traffic is looked at
-LOOK_SECONDS = 15.0
 #: AES-GCM alone: OpenSSH has it since 2013, and it is the one that costs this process least
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 NOT_NOW = b"Not now: too many connections. Try again in a minute.\r\n"
@@ -48,10 +46,18 @@ class Connector(Protocol):
 
 class Gateway:
     def __init__(
-        self, storage: Storage, connector: Connector, key: asyncssh.SSHKey, *, admission: Admission, sessions_max: int, console_url: str
+        self,
+        storage: Storage,
+        connector: Connector,
+        key: asyncssh.SSHKey,
+        *,
+        admission: Admission,
+        sessions_max: int,
+        console_url: str,
+        look_seconds: float = 60.0,
     ) -> None:
         self.storage, self.connector, self.admission = storage, connector, admission
-        self.sessions_max, self.console_url = sessions_max, console_url
+        self.sessions_max, self.console_url, self.look_seconds = sessions_max, console_url, look_seconds
         self.tally = Tally()
         self.clients: set[Client] = set()
         self._key = key
@@ -178,7 +184,7 @@ class Gateway:
         for client in self.clients:
             for session in client.sessions.values():
                 span = clock - session.counted_at
-                if not session.workspace_id or span < LOOK_SECONDS:
+                if not session.workspace_id or span < self.look_seconds:
                     continue
                 if is_work(session.traffic.moved - session.counted, span):
                     session.worked_at = now

@@ -8,9 +8,16 @@ gateway's time at bulk data.
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
+from typing import Any
 
 import asyncssh
 from asyncssh.constants import MSG_IGNORE
+
+from ark_extensions.ssh.tally import clean
+
+log = logging.getLogger("ark")
 
 
 class GatheredWrites:
@@ -43,6 +50,13 @@ class GatewayConnection(asyncssh.SSHServerConnection):
 
     def _send(self, data: bytes) -> None:
         self._gathered.add(data)
+
+    def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
+        """The base class says this on a debug level only; it may be a client's nonsense or an error of ours."""
+        error = exc_info[1] if exc_info else sys.exc_info()[1]
+        log.warning("ssh: a connection was ended by %s: %s", type(error).__name__, clean(str(error), 200))
+        log.debug("ssh: the ended connection", exc_info=error)
+        super().internal_error(exc_info, error_logger)
 
     def _force_close(self, exc: Exception | None) -> None:
         self._gathered.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from ark_extensions.usecases.compute import free_compute
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.market import offer_of, prices
 from ark_extensions.usecases.purse import Purse, read_purses
+from ark_extensions.usecases.ssh_sessions import session_sentences
 from ark_extensions.usecases.views import Sentence, WorkspaceView
 from ark_extensions.usecases.why import why
 
@@ -81,7 +83,9 @@ def views(connection: Connection, now: datetime, *where: ColumnElement[bool]) ->
     cursors = {r.workspace_id: r.id for r in connection.execute(newest.group_by(t.events.c.workspace_id))}
     current = prices(connection, sorted({f"offer:{row.offer_id}" for row in rows}))
     purses = read_purses(connection, sorted({row.owner for row in rows}), now)
-    return [_view(row, charged, mounts, cursors, current, purses[row.owner], now) for row in rows]
+    found = [_view(row, charged, mounts, cursors, current, purses[row.owner], now) for row in rows]
+    by_ssh = session_sentences(connection, now, chosen)
+    return [replace(view, why=(*view.why, by_ssh[view.id])) if view.id in by_ssh else view for view in found]
 
 
 def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, current: Any, purse: Purse, now: datetime) -> WorkspaceView:

@@ -85,6 +85,8 @@ class Stage:
     gateway: subprocess.Popen[bytes] | None = None
     settings: dict[str, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
+    idle: socket.socket | None = None
+    idle_since: float = 0.0
 
     @property
     def state_dir(self) -> Path:
