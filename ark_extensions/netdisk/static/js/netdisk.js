@@ -98,7 +98,11 @@ async function usage() {
   const answer = await call("GET", "usage");
   if (!answer.ok) return;
   const u = answer.data;
-  $("nd-bar").value = Math.min(1, u.used_bytes / u.limit_bytes);
+  // the whole bar is the free part, until more than that is used: then the mark shows where the free part ends
+  const whole = Math.max(u.free_quota_bytes, u.used_bytes, 1);
+  $("nd-bar").value = u.used_bytes / whole;
+  $("nd-bar").classList.toggle("nd-beyond", u.billable_bytes > 0);
+  $("nd-bar").title = word("free_part", { free: size(u.free_quota_bytes) });
   const texts = [word("used", { used: size(u.used_bytes), limit: size(u.limit_bytes) }), word("free_part", { free: size(u.free_quota_bytes) })];
   if (u.billable_bytes) texts.push(word("billable", { size: size(u.billable_bytes) }));
   if (u.trash_bytes) texts.push(word("in_trash", { size: size(u.trash_bytes) }));

@@ -98,6 +98,6 @@ export async function commandLine(made = null) {
       say(word("revoked"));
       commandLine();
     })));
-  show(word("command_line"), el("p", {}, word("cl_intro")), ...lines, el("h3", { class: "section" }, word("cl_tokens")),
+  show(word("command_line"), el("p", {}, word("cl_intro")), ...lines, el("h2", { class: "section" }, word("cl_tokens")),
     ...(list.length ? list : [el("p", { class: "sub" }, tokens.ok ? word("cl_none") : tokens.error.message)]), foot(closing()));
 }
