@@ -32,7 +32,9 @@ SIGNATURES = (ED25519, SK_ED25519, *ECDSA, SK_ECDSA, "rsa-sha2-256", "rsa-sha2-5
 _PRIVATE = re.compile(r"PRIVATE KEY|PuTTY-User-Key-File|b3BlbnNzaC1rZXktdjE|SSH PRIVATE KEY FILE", re.IGNORECASE)
 _NAME = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_FIELD = "public_key"
+#: where a refusal stands, and what it is called
+_BAD = {"field": "public_key", "code": "invalid_key"}
+_WEAK = {"field": "public_key", "code": "weak_key"}
 
 
 @dataclass(frozen=True)
@@ -50,27 +52,26 @@ def fingerprint_of(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def _refused(msgid: str, code: str = "invalid_key", **params: object) -> InvalidField:
-    return InvalidField(msgid, field=_FIELD, code=code, **params)
-
-
 def parse_public_key(text: str) -> PublicKey:
     """One public key as pasted or read from a file; raises InvalidField with the reason and the way out."""
     if _PRIVATE.search(text):
-        raise _refused(
+        raise InvalidField(
             "This is a private key. It was not stored. Keep it secret, and paste the public one: the file ending in .pub.",
+            field="public_key",
             code="private_key",
         )
     if len(text) > TEXT_MAX:
-        raise _refused("This is too long for a public key. Paste the one line of the file ending in .pub.")
+        raise InvalidField("This is too long for a public key. Paste the one line of the file ending in .pub.", **_BAD)
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
-        raise _refused("Paste a public key, or choose the file ending in .pub.")
+        raise InvalidField("Paste a public key, or choose the file ending in .pub.", **_BAD)
     if lines[0].startswith("---- BEGIN SSH2 PUBLIC KEY"):
         return _from_rfc4716(lines)
     if lines[0].startswith("-----BEGIN"):
-        raise _refused("This key is in a PEM file. Turn it into one line first: {command}", command="ssh-keygen -i -m PKCS8 -f key.pem")
+        raise InvalidField(
+            "This key is in a PEM file. Turn it into one line first: {command}", **_BAD, command="ssh-keygen -i -m PKCS8 -f key.pem"
+        )
     algorithm, encoded, comment = _one_line(lines)
     return _checked(algorithm, encoded, comment)
 
@@ -80,14 +81,16 @@ def _one_line(lines: list[str]) -> tuple[str, str, str]:
     words = lines[0].split(None, 2)
     if not _NAME.fullmatch(words[0]):
         if any(_NAME.fullmatch(word) for word in lines[0].split()[1:]):
-            raise _refused("Options before the key are not supported. Paste the line from the key type on, such as ssh-ed25519 AAAA….")
-        raise _refused("This is not a public key. It is one line that begins with ssh-ed25519, ecdsa-sha2-… or ssh-rsa.")
+            raise InvalidField(
+                "Options before the key are not supported. Paste the line from the key type on, such as ssh-ed25519 AAAA….", **_BAD
+            )
+        raise InvalidField("This is not a public key. It is one line that begins with ssh-ed25519, ecdsa-sha2-… or ssh-rsa.", **_BAD)
     for line in lines[1:]:
         if _NAME.fullmatch(line.split()[0]):
-            raise _refused("These are several keys. Add them one at a time.")
+            raise InvalidField("These are several keys. Add them one at a time.", **_BAD)
     if len(words) == 1:
         if len(lines) == 1:
-            raise _refused("The key is incomplete: only its type is there. Paste the whole line.")
+            raise InvalidField("The key is incomplete: only its type is there. Paste the whole line.", **_BAD)
         words = [words[0], *lines[1].split(None, 1)]
         lines = lines[1:]
     encoded, comment, rest = words[1], words[2] if len(words) > 2 else "", lines[1:]
@@ -120,14 +123,14 @@ def _decoded(encoded: str) -> bytes:
             raise ValueError
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise _refused("The key is damaged or incomplete. Copy the whole line again.") from None
+        raise InvalidField("The key is damaged or incomplete. Copy the whole line again.", **_BAD) from None
 
 
 def _string(data: bytes) -> tuple[bytes, bytes]:
     """The first length-prefixed string of ``data``, and the rest."""
     size = int.from_bytes(data[:4], "big")
     if len(data) < 4 or len(data) - 4 < size:
-        raise _refused("The key is damaged or incomplete. Copy the whole line again.")
+        raise InvalidField("The key is damaged or incomplete. Copy the whole line again.", **_BAD)
     return data[4 : 4 + size], data[4 + size :]
 
 
@@ -136,7 +139,7 @@ def _checked(algorithm: str, encoded: str, comment: str) -> PublicKey:
     blob = _decoded(encoded)
     inner, rest = _string(blob)
     if inner != algorithm.encode():
-        raise _refused("The key says two different types. Copy the whole line again.")
+        raise InvalidField("The key says two different types. Copy the whole line again.", **_BAD)
     fields = []
     while rest:
         part, rest = _string(rest)
@@ -150,10 +153,12 @@ def _check_algorithm(algorithm: str) -> None:
     if algorithm in ALGORITHMS:
         return
     if "-cert-" in algorithm:
-        raise _refused("This is a certificate. Paste the public key itself: the file ending in .pub without -cert.")
+        raise InvalidField("This is a certificate. Paste the public key itself: the file ending in .pub without -cert.", **_BAD)
     if algorithm == "ssh-dss":
-        raise _refused("DSA keys are broken and no longer accepted. Make a new key: {command}", code="weak_key", command=GOOD_KEY_COMMAND)
-    raise _refused("Keys of the type {type} are not accepted. Make a new key: {command}", type=algorithm[:40], command=GOOD_KEY_COMMAND)
+        raise InvalidField("DSA keys are broken and no longer accepted. Make a new key: {command}", **_WEAK, command=GOOD_KEY_COMMAND)
+    raise InvalidField(
+        "Keys of the type {type} are not accepted. Make a new key: {command}", **_BAD, type=algorithm[:40], command=GOOD_KEY_COMMAND
+    )
 
 
 def _check_numbers(algorithm: str, fields: list[bytes]) -> None:
@@ -172,20 +177,18 @@ def _check_numbers(algorithm: str, fields: list[bytes]) -> None:
         shape = sizes[1:] == [size] if algorithm in ECDSA else len(sizes) == 3 and sizes[1] == size and sizes[2] > 0
         good = shape and fields[0] == curve.encode() and fields[1][0] == 4
     if not good:
-        raise _refused("The key is damaged or incomplete. Copy the whole line again.")
+        raise InvalidField("The key is damaged or incomplete. Copy the whole line again.", **_BAD)
 
 
 def _check_rsa(exponent_bytes: bytes, modulus_bytes: bytes) -> None:
     exponent, modulus = (int.from_bytes(part, "big", signed=True) for part in (exponent_bytes, modulus_bytes))
     bits = modulus.bit_length()
     if modulus <= 0 or exponent < 3 or exponent % 2 == 0 or exponent.bit_length() > 64 or modulus % 2 == 0 or bits > RSA_MAX_BITS:
-        raise _refused(
-            "This RSA key has numbers that no good key has. Make a new key: {command}", code="weak_key", command=GOOD_KEY_COMMAND
-        )
+        raise InvalidField("This RSA key has numbers that no good key has. Make a new key: {command}", **_WEAK, command=GOOD_KEY_COMMAND)
     if bits < RSA_MIN_BITS:
-        raise _refused(
+        raise InvalidField(
             "This RSA key has {bits} bits, and {min} are the least that is safe. Make a new key: {command}",
-            code="weak_key",
+            **_WEAK,
             bits=bits,
             min=RSA_MIN_BITS,
             command=GOOD_KEY_COMMAND,

@@ -178,12 +178,20 @@ class Events(Output):
     next: str | None
 
 
+class Ssh(Output):
+    """Copyable: a command for a shell, lines for ``~/.ssh/config``, lines for ``~/.ssh/known_hosts``."""
+
+    command: str
+    config: str
+    known_hosts: str
+
+
 class Access(Output):
     """Where to open a running workspace; ``ssh`` is null where there is no gateway."""
 
     jupyter: str
     vscode: str
-    ssh: None
+    ssh: Ssh | None
 
 
 class Credit(Money):

@@ -9,6 +9,7 @@ from ark_extensions.console.api import answers as a
 from ark_extensions.console.api import shapes
 from ark_extensions.console.api.models import ChangeBody, CreateBody, ListQuery, ReleaseBody, StartBody
 from ark_extensions.console.api.routes import Call, NoInput, Route
+from ark_extensions.console.api.ssh import access_of
 from ark_extensions.console.auth import PREFIX
 from ark_extensions.domain.autostop import StopReason, resolve_auto_stop
 from ark_extensions.domain.errors import InvalidField
@@ -107,7 +108,8 @@ async def restore(call: Call) -> a.Workspace:
 async def access(call: Call) -> a.Access:
     view = await call.use(workspaces.get_workspace, owner=call.user, name=call.path["name"], now=call.now)
     root = call.base_url + shapes.server_path(view.owner, view.name)
-    return a.Access(jupyter=f"{root}/lab", vscode=f"{root}/vscode/", ssh=None)
+    ssh = await access_of(call, view.name)
+    return a.Access(jupyter=f"{root}/lab", vscode=f"{root}/vscode/", ssh=a.Ssh(**ssh) if ssh else None)
 
 
 async def activity(call: Call) -> None:
