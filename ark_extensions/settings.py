@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     opening_credit: str = Field("100.00", description="gift to each new user, in the currency")
     max_workspaces_per_user: int = Field(20, ge=1, le=1000, description="workspaces a user can have, stopped ones included")
     netdisk_free_gib: int = Field(10, ge=0, description="netdisk space that costs nothing, for each user")
+    netdisk_charge: Literal["mean", "max"] = Field(
+        "mean", description="what a day on the netdisk is charged on: the mean of its hours or its maximum"
+    )
     netdisk_limit_gib: int = Field(1024, ge=1, description="netdisk space that a user can fill, trash and unfinished uploads included")
     netdisk_max_files: int = Field(5_000_000, ge=1000, description="files and folders that a user's netdisk can hold")
     netdisk_trash_days: int = Field(14, ge=0, le=365, description="days in which what was deleted on the netdisk's page can be restored")

@@ -42,7 +42,11 @@ async def main() -> None:
 
     days = {"keep_days": settings.arrears_keep_days, "recycle_days": settings.recycle_days}
     jobs = [
-        Job("settlement", float(settings.settle_interval_seconds), alone(lambda: settle(storage, now=utc_now()))),
+        Job(
+            "settlement",
+            float(settings.settle_interval_seconds),
+            alone(lambda: settle(storage, netdisk_charge=settings.netdisk_charge, now=utc_now())),
+        ),
         Job("wallets", WATCH_SECONDS, alone(lambda: watch(storage, hub, now=utc_now()))),
         Job("arrears", ARREARS_SECONDS, alone(lambda: tend_arrears(storage, **days, now=utc_now()))),
         Job("books", BOOKS_SECONDS, alone(lambda: prove_books(storage))),

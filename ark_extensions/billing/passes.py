@@ -16,14 +16,16 @@ from ark_extensions.usecases.books import check_books
 from ark_extensions.usecases.budgets import spent_budgets
 from ark_extensions.usecases.deliveries import Due, delivery_tried, due_deliveries
 from ark_extensions.usecases.gifts import expire_credit
+from ark_extensions.usecases.netdisk_charges import charge_netdisks
 from ark_extensions.usecases.settlement import settle_usage, watch_wallets
 
 log = logging.getLogger("ark")
 
 
-async def settle(storage: Storage, *, now: datetime) -> str | None:
-    """Charge all open runs up to the last moment they were seen alive, and all disks."""
+async def settle(storage: Storage, *, netdisk_charge: str = "mean", now: datetime) -> str | None:
+    """Charge all open runs up to the last moment they were seen alive, all disks, and netdisks for the days that are over."""
     posted = await in_thread(settle_usage, storage, now=now)
+    posted += await in_thread(charge_netdisks, storage, rule=netdisk_charge, now=now)
     return f"{posted} charges were posted." if posted else None
 
 

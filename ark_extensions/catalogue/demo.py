@@ -27,6 +27,7 @@ from ark_extensions.nodes import gpu_memory_gib
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import market
+from ark_extensions.usecases.netdisk_charges import netdisk_price
 
 CATALOG_FILE = PROJECT / "hub_config" / "catalog.yaml"
 Say = Callable[[str], None]
@@ -55,6 +56,8 @@ def install_demo(
     if any(missing.values()):
         progress("offers, images and disk sizes")
         market.seed_catalog(storage, catalog=missing, now=now)
+    if "netdisk" in rules and netdisk_price(storage, now=now) is None:
+        market.seed_catalog(storage, catalog={"netdisk": rules["netdisk"]}, now=now)
 
 
 def demo_catalog(rules: Mapping[str, Any], nodes: Sequence[Node], gpu_memory: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:

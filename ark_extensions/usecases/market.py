@@ -159,7 +159,7 @@ def seed_catalog(storage: Storage, *, catalog: Mapping[str, Any], now: datetime)
     """Make offers, images and disk sizes as the catalogue file says; idempotent, and a changed price is a new version.
 
     ``{"offers": [{id, name, plan, vcpu, memory_mib, system_disk_gib, gpu_model?, gpu_count?, gpu_memory_gib?, price, per}],
-    "images": [{id, name, description?, reference, framework?, size_bytes?}], "disks": [{size_gib, price}]}``; prices are decimal strings.
+    "images": [{id, name, description?, reference, framework?, size_bytes?}], "disks": [{size_gib, price}], "netdisk": {price of a GiB and day}}``; prices are decimal strings.
     """
     with storage.write() as connection:
         for position, given in enumerate(catalog.get("offers", ())):
@@ -168,6 +168,8 @@ def seed_catalog(storage: Storage, *, catalog: Mapping[str, Any], now: datetime)
             _set_price(connection, f"offer:{row['id']}", given["per"], parse_amount(str(given["price"])), now)
         for position, given in enumerate(catalog.get("images", ())):
             _upsert(connection, t.images, ("id",), {**given, "position": position})
+        if "netdisk" in catalog:
+            _set_price(connection, "netdisk", "day", parse_amount(str(catalog["netdisk"]["price"])), now)
         for given in catalog.get("disks", ()):
             _upsert(connection, t.disks, ("size_gib",), {"size_gib": given["size_gib"]})
             _set_price(connection, f"disk:{given['size_gib']}", "day", parse_amount(str(given["price"])), now)
