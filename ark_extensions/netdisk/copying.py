@@ -101,6 +101,7 @@ class Copy:
             return
         top = os.open(draft, _FOLDER | os.O_NOFOLLOW, dir_fd=self._tree.staging_fd)
         try:
+            self._tree.give(top)
             for folder, entries in walk(source_fd):
                 into = kernel.open_beneath(top, folder.path, _FOLDER)
                 try:
@@ -120,9 +121,11 @@ class Copy:
             info = os.stat(name, dir_fd=source, follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode):
                 os.mkdir(name, 0o755, dir_fd=into)
+                self._give_name(name, into)
                 self.done += Usage(0, 1)
             elif stat.S_ISLNK(info.st_mode):
                 os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=into)
+                self._give_name(name, into)
                 self.done += Usage(0, 1)
             elif stat.S_ISREG(info.st_mode):
                 fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=source)
@@ -133,12 +136,19 @@ class Copy:
         except (FileNotFoundError, PermissionError):
             self._left_out += 1  # it went away while we looked, or its owner made it unreadable
 
+    def _give_name(self, name: str, into: int) -> None:
+        """As `Tree.give`, by name: the draft lies in the staging directory, where nobody can swap it."""
+        uid = os.fstat(self._tree.data_fd).st_uid
+        if os.geteuid() == 0:
+            os.chown(name, uid, uid, dir_fd=into, follow_symlinks=False)
+
     def _file(self, source: int, into: int, name: str, info: os.stat_result) -> None:
         info = os.fstat(source)
         if not stat.S_ISREG(info.st_mode):
             return
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=into)
         try:
+            self._tree.give(target)
             self._content(source, target, info.st_size)
             os.fchmod(target, stat.S_IMODE(info.st_mode) & 0o777 | 0o600)
             os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))

@@ -128,9 +128,20 @@ class Tree:
 
     # making
 
+    def give(self, fd: int) -> None:
+        """Make a file or folder that we made the user's own: workspaces have the tree's uid, the service may be root."""
+        uid = os.fstat(self.data_fd).st_uid
+        if os.geteuid() == 0 and os.fstat(fd).st_uid != uid:
+            os.fchown(fd, uid, uid)
+
     def make_folder(self, path: str) -> None:
         with self.parent(path) as (folder, name), refusing(path):
             os.mkdir(name, 0o755, dir_fd=folder)
+            made = os.open(name, _FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                self.give(made)
+            finally:
+                os.close(made)
             os.fsync(folder)
 
     def make_folders(self, path: str) -> None:
@@ -148,7 +159,9 @@ class Tree:
         """(name, descriptor for reading and writing) of a new empty file that nobody else can name."""
         name = secrets.token_hex(16)
         with refusing(""):
-            return name, self.open_staged(name, create=True)
+            fd = self.open_staged(name, create=True)
+            self.give(fd)
+            return name, fd
 
     def open_staged(self, name: str, *, create: bool = False) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
