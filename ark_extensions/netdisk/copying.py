@@ -96,12 +96,12 @@ class Copy:
 
     def _folder(self, source_fd: int, draft: str, whole: bool) -> None:
         os.mkdir(draft, 0o755, dir_fd=self._tree.staging_fd)
+        self._give_name(draft, self._tree.staging_fd)
         self.done += Usage(0, 1)
         if not whole:
             return
         top = os.open(draft, _FOLDER | os.O_NOFOLLOW, dir_fd=self._tree.staging_fd)
         try:
-            self._tree.give(top)
             for folder, entries in walk(source_fd):
                 into = kernel.open_beneath(top, folder.path, _FOLDER)
                 try:
