@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ark_extensions.console.pages import base, frame, look, money
+from ark_extensions.console.pages import bills, frame, look, notices
 from ark_extensions.console.pages.market import Filters, matching
 from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, STATES
 from ark_extensions.console.pages.workspaces import ordered, raw
@@ -154,22 +154,22 @@ def wallet(balance: int, burn: int, runway: timedelta | None) -> WalletView:
     [(None, 5, ""), (None, 0, "red"), (timedelta(hours=25), 5, ""), (timedelta(hours=23), 5, "amber"), (timedelta(hours=2), 5, "red")],
 )
 def test_the_balance_is_amber_under_a_day_and_red_under_three_hours(runway: timedelta | None, balance: int, expected: str) -> None:
-    assert base.level(wallet(balance, 1, runway)) == expected
+    assert notices.level(wallet(balance, 1, runway)) == expected
 
 
 def test_notices_come_for_what_needs_the_reader_and_for_nothing_else() -> None:
     calm = wallet(100, 0, None)
-    assert base.notices(calm, [workspace(auto_stop_at=NOW + timedelta(hours=1))], NOW) == []
+    assert notices.notices(calm, [workspace(auto_stop_at=NOW + timedelta(hours=1))], NOW) == []
     soon = workspace(auto_stop_at=NOW + timedelta(minutes=9))
-    assert [tone for tone, _s in base.notices(calm, [soon], NOW)] == ["warning"]
-    assert [tone for tone, _s in base.notices(wallet(1, 1, timedelta(hours=1)), [soon], NOW)] == ["danger", "warning"]
+    assert [n.tone for n in notices.notices(calm, [soon], NOW)] == ["warning"]
+    assert [n.tone for n in notices.notices(wallet(1, 1, timedelta(hours=1)), [soon], NOW)] == ["danger", "warning"]
 
 
 def test_months_follow_each_other_over_the_turn_of_the_year() -> None:
-    assert money.month_before(date(2026, 1, 1)) == date(2025, 12, 1)
-    assert money.month_after(date(2026, 12, 1)) == date(2027, 1, 1)
-    assert money.read_month("2026-02", date(2026, 11, 23)) == date(2026, 2, 1)
-    assert money.read_month("nonsense", date(2026, 11, 23)) == date(2026, 11, 1)
+    assert bills.month_before(date(2026, 1, 1)) == date(2025, 12, 1)
+    assert bills.month_after(date(2026, 12, 1)) == date(2027, 1, 1)
+    assert bills.read_month("2026-02", date(2026, 11, 23)) == date(2026, 2, 1)
+    assert bills.read_month("nonsense", date(2026, 11, 23)) == date(2026, 11, 1)
 
 
 def test_what_holds_compute_stands_first_and_released_last() -> None:

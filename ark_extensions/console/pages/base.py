@@ -58,8 +58,8 @@ class Page(ConsoleHandler):
         entries = NAVIGATION + (ADMIN_NAVIGATION if self.principal.admin else ())
         html = self.render_text(
             template, wallet=wallet, wallet_level=level(wallet), notices=await self.notices(wallet, workspaces or []), theme=self.theme,
-            navigation=entries, groups=GROUPS, grouped=GROUPED, section=self.section, xsrf=self.token_for_writes, here=self.request.uri or "", workspaces=workspaces,
-            **context,
+            navigation=entries, groups=GROUPS, grouped=GROUPED, section=self.section, xsrf=self.token_for_writes,
+            here=self.request.uri or "", workspaces=workspaces, **context,
         )  # fmt: skip
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(html)

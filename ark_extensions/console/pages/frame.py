@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ark_extensions.console.i18n import LANGUAGES
 from ark_extensions.console.pages import look
-from ark_extensions.console.pages.base import THEMES, Page, level, notices
+from ark_extensions.console.pages.base import THEMES, Page
+from ark_extensions.console.pages.notices import level
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.usecases import users, wallet, workspaces
 
@@ -24,7 +25,7 @@ class Frame(Page):
         now = self.now
         found = await self.use(wallet.wallet, user=self.me, now=now)
         mine = list(await self.use(workspaces.list_workspaces, owner=self.me, now=now, include_released=False))
-        self.fragment("_frame.html", wallet=found, wallet_level=level(found), notices=notices(found, mine, now))
+        self.fragment("_frame.html", wallet=found, wallet_level=level(found), notices=await self.notices(found, mine))
 
 
 class Preferences(Page):

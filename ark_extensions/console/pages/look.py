@@ -17,9 +17,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ark_extensions.console import i18n
+from ark_extensions.console.pages import words
 from ark_extensions.console.pages.folding import FoldingEnvironment
-from ark_extensions.console.pages.words import ACTORS, BROWSER_WORDS, CLOSE_REASONS, ERROR_SENTENCES, KINDS, MEMOS, STATES
+from ark_extensions.console.pages.words import BROWSER_WORDS, ERROR_SENTENCES
 from ark_extensions.domain.errors import ArkError
+from ark_extensions.domain.money import format_amount
 from ark_extensions.usecases.views import Sentence
 
 HERE = Path(__file__).parent.parent
@@ -56,8 +58,8 @@ def environment(language: str, currency: str) -> Environment:
     def translate(msgid: str, **params: Any) -> Markup:
         return i18n.fill_html(escaped(msgid), params) if params else escaped(msgid)
 
-    def named(words: dict[str, str]) -> Any:
-        table = {key: gettext(text) for key, text in words.items()}
+    def named(texts: dict[str, str]) -> Any:
+        table = {key: gettext(text) for key, text in texts.items()}
         return lambda key: table.get(str(key), str(key))
 
     def ago(at: datetime, now: datetime) -> Markup:
@@ -68,8 +70,9 @@ def environment(language: str, currency: str) -> Environment:
 
     env.globals.update(
         _=translate, prefix=PREFIX, asset=asset, language=language, currency=currency, words=browser_words(language),
-        state_word=named(STATES), reason_word=named(CLOSE_REASONS), kind_word=named(KINDS), actor_word=named(ACTORS),
-        memo_word=named(MEMOS),
+        state_word=named(words.STATES), reason_word=named(words.CLOSE_REASONS), kind_word=named(words.KINDS),
+        actor_word=named(words.ACTORS), memo_word=named(words.MEMOS), provider_word=named(words.PROVIDERS),
+        recharge_word=named(words.RECHARGE_STATES), act_word=named(words.ACTS), place_word=named(words.PLACES),
     )  # fmt: skip
     env.filters.update(
         money=lambda micros, places=None: i18n.money(micros, currency, places),
@@ -81,6 +84,8 @@ def environment(language: str, currency: str) -> Environment:
         iso=lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "",
         say=lambda sentence: i18n.render_html(sentence, language, currency),
         user_path=lambda name: quote(name, safe="@~"),
+        amount=lambda micros: "" if micros is None else format_amount(micros),
+        hms=lambda seconds: f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}",
         memory=lambda mib: f"{mib / 1024:g} GiB",
     )
     return env

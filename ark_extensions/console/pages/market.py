@@ -7,8 +7,8 @@ from typing import Any
 
 from ark_extensions.console.pages.base import Page
 from ark_extensions.domain.money import parse_amount
-from ark_extensions.domain.offers import Plan
-from ark_extensions.usecases import market
+from ark_extensions.domain.offers import Plan, PriceVersion
+from ark_extensions.usecases import market, price_changes
 from ark_extensions.usecases.views import OfferView
 
 
@@ -71,6 +71,15 @@ def matching(offers: list[OfferView], filters: Filters) -> list[OfferView]:
 class Marketplace(Page):
     section = "marketplace"
 
+    async def coming(self) -> dict[str, PriceVersion]:
+        """offer id → its next price, where one is announced: a buyer sees what they will pay."""
+        now, found = self.now, {}
+        for history in await self.use(price_changes.price_history):
+            later = [v for v in history.versions if v.valid_from > now]
+            if later:
+                found[history.subject.removeprefix("offer:")] = min(later, key=lambda v: v.valid_from)
+        return found
+
     async def get(self) -> None:
         filters = Filters.read(self)
         everything = list(await self.use(market.list_offers, now=self.now))
@@ -82,6 +91,7 @@ class Marketplace(Page):
             "models": models,
             "counts": sorted({v.offer.quantities.gpu_count for v in everything if v.offer.quantities.gpu_count}),
             "memories": sorted({v.offer.quantities.memory_mib // 1024 for v in everything}),
+            "coming": await self.coming(),
             "view": self.choice("view", ("cards", "rows")),
         }
         if self.request.headers.get("HX-Target") == "offers":

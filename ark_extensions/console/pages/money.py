@@ -1,100 +1,80 @@
-"""The wallet with its movements, and the bill of a month run by run."""
+"""The wallet with its movements and its last 30 days, and the page on which money is paid in."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from ark_extensions.console.pages.base import Page
-from ark_extensions.domain.money import format_amount
-from ark_extensions.usecases import wallet, workspaces
+from ark_extensions.console.pages.bills import by_day
+from ark_extensions.console.pages.plots import plot
+from ark_extensions.domain.money import MICROS
+from ark_extensions.payments.manual import transfer_reference
+from ark_extensions.usecases import bills, recharges, wallet
+from ark_extensions.usecases.bills import BillLine
 from ark_extensions.usecases.views import TransactionView
 
 MOVEMENTS_A_PAGE = 50
+PLOT_DAYS = 30
 #: a page of movements is named from the bills of so many months at most
 MONTHS_NAMED = 3
+PRESETS = tuple(amount * MICROS for amount in (20, 50, 100, 200, 500, 1000))
 
 
-def read_month(text: str, today: date) -> date:
-    """``2026-11`` → its first day; what is no month is this one."""
-    try:
-        return date.fromisoformat(f"{text[:7]}-01")
-    except ValueError:
-        return today.replace(day=1)
+def names(lines: Iterable[BillLine]) -> dict[str, str]:
+    """What charges are about, by the names people gave: ``run:ID`` → a workspace's name, ``term:ID`` → an offer's."""
+    return {line.subject: line.workspace or line.offer or "" for line in lines if line.workspace or line.offer}
 
 
-def month_before(month: date) -> date:
-    return date(month.year - (month.month == 1), 12 if month.month == 1 else month.month - 1, 1)
+async def month_lines(page: Page, user: str, months: Iterable[date]) -> dict[date, Sequence[BillLine]]:
+    """The bill lines of some months, each asked for once."""
+    return {month: (await page.use(bills.bill, user=user, month=month)).lines for month in sorted(set(months))}
 
 
-def month_after(month: date) -> date:
-    return date(month.year + (month.month == 12), 1 if month.month == 12 else month.month + 1, 1)
+async def movements_of(page: Page, user: str, older: str, known: dict[date, Sequence[BillLine]] | None = None) -> dict[str, Any]:
+    """A page of a user's movements as its template takes it. ``known``: bills that were read already."""
+    before = page.get_query_argument("before", "")
+    found = await page.use(
+        wallet.list_transactions,
+        user=user,
+        before=int(before[:15]) if before.isascii() and before.isdigit() else None,
+        limit=MOVEMENTS_A_PAGE,
+    )
+    wanted = sorted({m.at.date().replace(day=1) for m in found.items if charged(m)})[-MONTHS_NAMED:]
+    lines = dict(known or {})
+    lines |= await month_lines(page, user, [month for month in wanted if month not in lines])
+    subjects: dict[str, str] = {}
+    for month in wanted:
+        subjects |= names(lines[month])
+    return {"movements": found.items, "next": found.next, "subjects": subjects, "older": older, "refundable": False}
+
+
+def charged(movement: TransactionView) -> bool:
+    return movement.kind.startswith("charge_")
 
 
 class Wallet(Page):
     section = "wallet"
 
-    async def subjects(self, movements: Sequence[TransactionView]) -> dict[str, str]:
-        """What charges are about, by the names people gave: ``run:ID`` and ``disk:ID`` → a workspace's name."""
-        found: dict[str, str] = {}
-        if any(m.subject.startswith("disk:") for m in movements):
-            mine = await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)
-            found |= {f"disk:{w.id}": w.name for w in mine}
-        # a run stands in the bill of every month that it touches, and its charges fall into these months
-        for month in sorted({m.at.date().replace(day=1) for m in movements if m.subject.startswith("run:")})[-MONTHS_NAMED:]:
-            runs = await self.use(wallet.list_runs, user=self.me, month=month, now=self.now)
-            found |= {f"run:{run.id}": run.workspace_name for run in runs}
-        return found
+    async def get(self) -> None:
+        older = "wallet"
+        if self.get_query_argument("before", ""):
+            self.fragment("_movements.html", **await movements_of(self, self.me, older))
+            return
+        today = self.now.date()
+        first = today - timedelta(days=PLOT_DAYS - 1)
+        lines = await month_lines(self, self.me, {first.replace(day=1), today.replace(day=1)})
+        drawn = plot(by_day([line for month in lines.values() for line in month], "kind"), first, PLOT_DAYS)
+        await self.page("wallet.html", plot=drawn, **await movements_of(self, self.me, older, lines))
+
+
+class Recharge(Page):
+    section = "recharge"
 
     async def get(self) -> None:
-        before = self.get_query_argument("before", "")
-        page = await self.use(
-            wallet.list_transactions,
-            user=self.me,
-            before=int(before[:15]) if before.isascii() and before.isdigit() else None,
-            limit=MOVEMENTS_A_PAGE,
-        )
-        context: dict[str, Any] = {"movements": page.items, "next": page.next, "subjects": await self.subjects(page.items)}
-        if self.request.headers.get("HX-Request"):
-            self.fragment("_movements.html", **context)
-        else:
-            await self.page("wallet.html", **context)
-
-
-class BillsFile(Page):
-    """The runs of a month as CSV: exact amounts, UTC times, one header line."""
-
-    async def get(self) -> None:
-        month = read_month(self.get_query_argument("month", ""), self.now.date())
-        runs = await self.use(wallet.list_runs, user=self.me, month=month, now=self.now)
-        out = io.StringIO()
-        writer = csv.writer(out)
-        writer.writerow(
-            ["run", "workspace", "offer", "from", "to", "seconds", "price_per_hour", "price_version", "cost", "currency", "ended_by"]
-        )
-        for run in runs:
-            writer.writerow([
-                run.id, run.workspace_name, run.offer_name, run.opened_at.isoformat(), run.closed_at.isoformat() if run.closed_at else "",
-                run.seconds, format_amount(run.price_micros_per_hour), run.price_version_id, format_amount(run.cost_micros),
-                self.console_settings.currency, run.close_reason or "",
-            ])  # fmt: skip
-        self.set_header("Content-Type", "text/csv; charset=utf-8")
-        self.set_header("Content-Disposition", f'attachment; filename="ark-{month:%Y-%m}.csv"')
-        self.finish(out.getvalue())
-
-
-class Bills(Page):
-    section = "bills"
-
-    async def get(self) -> None:
-        now = self.now
-        month = read_month(self.get_query_argument("month", ""), now.date())
-        runs = list(await self.use(wallet.list_runs, user=self.me, month=month, now=now))
-        after = month_after(month)
+        found = await self.use(recharges.list_recharges, user=self.me, limit=MOVEMENTS_A_PAGE)
         await self.page(
-            "bills.html", runs=runs, month=month, before=month_before(month), after=after if after <= now.date() else None,
-            total=sum(run.cost_micros for run in runs), seconds=sum(run.seconds for run in runs),
+            "recharge.html", recharges=found.items, providers=list(self.ark.providers), presets=PRESETS,
+            instructions=self.console_settings.payments.manual_instructions, reference=transfer_reference,
         )  # fmt: skip

@@ -42,7 +42,31 @@ KINDS = {
     "refund": _("Refund"),
     "correction": _("Correction"),
     "correct": _("Correction"),
+    "expire": _("Credit expired"),
+    "pay_back": _("Paid back"),
+    "revenue": _("Revenue"),
+    "…": _("Others"),
 }
+
+#: ways to pay in
+PROVIDERS = {"manual": _("Bank transfer"), "stripe": _("Card (Stripe)"), "alipay": _("Alipay")}
+
+RECHARGE_STATES = {"pending": _("Waiting"), "paid": _("Paid"), "cancelled": _("Cancelled"), "all": _("All")}
+
+#: what operators do, in the record of their acts
+ACTS = {
+    "credit": _("Credit"),
+    "refund": _("Refund"),
+    "correct": _("Correction"),
+    "freeze": _("Wallet frozen"),
+    "unfreeze": _("Wallet freed"),
+    "vouchers": _("Vouchers made"),
+    "price": _("Price set"),
+    "confirm_transfer": _("Transfer confirmed"),
+}
+
+#: where a notice leads
+PLACES = {"recharge": _("Recharge"), "assets": _("My compute"), "wallet": _("Wallet")}
 
 #: who acts, when it is no person
 ACTORS = {
@@ -89,6 +113,25 @@ BROWSER_WORDS = {
     "state_now": _("{name}: {state}"),
     "choose_time": _("Choose a date and time."),
     "choose_hours": _("Give the hours as a number, at least 0.1."),
+    "bought": _("It is yours. You find it under My compute."),
+    "renewed": _("The term was renewed."),
+    "auto_renew_on": _("It renews by itself, a day before its end."),
+    "auto_renew_off": _("It does not renew by itself any more."),
+    "disk_grown": _("The data disk of {name} is larger now."),
+    "budget_set": _("The budget of {name} was changed."),
+    "redeemed": _("{credit} were added to your wallet."),
+    "recharge_begun": _("The recharge waits for your transfer."),
+    "recharge_cancelled": _("The recharge was cancelled."),
+    "recharge": _("Recharge"),
+    "refunded": _("The refund was posted."),
+    "corrected": _("The correction was posted."),
+    "wallet_changed": _("The wallet of {name} was changed."),
+    "transfer_confirmed": _("The transfer of {name} was confirmed."),
+    "vouchers_made": _("The vouchers were made. Copy the codes now: they are not shown again."),
+    "price_set": _("The price was set."),
+    "ssh_key_added": _("The key {name} works now."),
+    "ssh_key_deleted": _("The key {name} was deleted. What it had opened ends within seconds."),
+    "ssh_ended": _("Your SSH connections end within seconds."),
     "no_cost": _("nothing"),
     "unlimited": _("nothing is being used up"),
 }

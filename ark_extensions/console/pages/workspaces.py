@@ -9,14 +9,16 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from ark_extensions.console.pages.assets import living
 from ark_extensions.console.pages.base import Page
+from ark_extensions.console.pages.ssh import ssh_column
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.offers import Plan
 from ark_extensions.domain.workspaces import ACTIVE, STARTABLE, State
 from ark_extensions.usecases import events, market, workspaces
 from ark_extensions.usecases.views import EventView, WorkspaceView
 
-DIALOGS = ("stop", "start", "release", "auto-stop")
+DIALOGS = ("stop", "start", "release", "auto-stop", "budget", "grow")
 EVENTS_A_PAGE = 100
 
 
@@ -37,7 +39,7 @@ class Workspaces(Page):
     async def get(self) -> None:
         mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
         await self.page(
-            "workspaces.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, chosen=self.get_query_argument("events", "")[:30],
+            "workspaces.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, ssh=await ssh_column(self), chosen=self.get_query_argument("events", "")[:30],
             new=self.get_query_argument("new", "")[:30], cursor=max((v.event_cursor for v in mine), default=0),
             open_events=bool(self.get_query_argument("events", "") or self.get_query_argument("new", "")),
         )  # fmt: skip
@@ -48,7 +50,7 @@ class Row(Page):
 
     async def get(self, name: str) -> None:
         view = await self.use(workspaces.get_workspace, owner=self.me, name=name, now=self.now)
-        self.fragment("_row.html", w=view, STARTABLE=STARTABLE, with_why=True)
+        self.fragment("_row.html", w=view, STARTABLE=STARTABLE, with_why=True, ssh=await ssh_column(self))
 
 
 class Rows(Page):
@@ -56,7 +58,7 @@ class Rows(Page):
 
     async def get(self) -> None:
         mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
-        self.fragment("_rows.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False)
+        self.fragment("_rows.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, ssh=await ssh_column(self))
 
 
 class Dialog(Page):
@@ -70,12 +72,16 @@ class Dialog(Page):
         context: dict[str, Any] = {}
         if kind in ("stop", "start"):
             offers = list(await self.use(market.list_offers, plan=Plan.PAYG, now=now))
-            disks = {d.size_gib: d.price_micros_per_day for d in await self.use(market.list_disks, now=now)}
             context = {
                 "offers": sorted(offers, key=lambda v: v.price_micros),
-                "mine": next((v for v in offers if v.offer.id == view.offer.id), None),
-                "disk_per_day": disks.get(view.data_disk_gib, 0),
+                "mine": next((v for v in offers if v.offer.id == view.offer.id), None) if view.asset_id is None else None,
             }
+        if kind == "start":
+            mine = list(await self.use(workspaces.list_workspaces, owner=self.me, now=now, include_released=False))
+            context["assets"] = await living(self, mine)
+        if kind == "grow":
+            on_sale = await self.use(market.list_disks, now=now)
+            context = {"sizes": [d for d in on_sale if d.size_gib > view.data_disk_gib]}
         if kind == "release":
             context = {
                 "recycle_days": self.console_settings.recycle_days,

@@ -4,3 +4,5 @@ import "./forms.js";
 import "./times.js";
 import "./create.js";
 import "./workspaces.js";
+import "./money.js";
+import "./ssh.js";

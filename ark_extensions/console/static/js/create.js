@@ -1,7 +1,9 @@
 // The create form: a quote that follows what is chosen, and one order however often the button is pressed.
 
 import { newRequestId, send } from "./api.js";
-import { clearErrors, showError, utcOf, wholeNumber, whileSending } from "./forms.js";
+import { budgetOf } from "./bodies.js";
+import { computeOf, utcOf, wholeNumber } from "./fields.js";
+import { clearErrors, showError, whileSending } from "./forms.js";
 import { amount, duration, prefix, remembered, word } from "./page.js";
 
 const form = document.getElementById("create");
@@ -38,13 +40,14 @@ function autoStop() {
 
 function order() {
   const body = {
-    offer: form.elements.offer.value,
+    ...computeOf(form.elements.offer.value),
     image: form.elements.image.value,
     data_disk_gib: Number(form.elements.data_disk_gib.value),
     datasets: chosen("datasets"),
     models: chosen("models"),
     auto_stop: autoStop(),
     idle_stop_minutes: form.elements.idle_on.checked ? wholeNumber(form.elements.idle_stop_minutes.value) : null,
+    budget: budgetOf(form),
   };
   const display = form.elements.display_name.value.trim();
   const name = form.elements.name.value.trim();
@@ -56,6 +59,9 @@ function order() {
 function show(quote) {
   const put = (key, text) => { form.querySelector(`[data-quote="${key}"]`).textContent = text; };
   const nothing = (value) => Number(value.amount) === 0;
+  const owned = form.elements.offer.value.startsWith("asset:");
+  form.querySelector("[data-quote-asset]").hidden = !owned;
+  form.querySelector("[data-quote-hourly]").hidden = owned;
   put("now", amount(quote.now));
   put("per_hour", amount(quote.per_hour));
   put("per_day_stopped", nothing(quote.per_day_stopped) ? word("no_cost") : amount(quote.per_day_stopped));

@@ -1,13 +1,21 @@
 // Forms and buttons that write. Errors stand at their field, what was typed stays, and a button sends once.
 
-import { newRequestId, send } from "./api.js";
-import { changed, say, word } from "./page.js";
+import { send } from "./api.js";
+import { bodies } from "./bodies.js";
+import { changed, prefix, say, word } from "./page.js";
 
 export function clearErrors(form) {
   form.querySelectorAll("[data-error-for]").forEach((e) => e.replaceChildren());
   form.querySelectorAll("[aria-invalid]").forEach((e) => e.removeAttribute("aria-invalid"));
   const alert = form.querySelector("[data-form-error]");
   if (alert) alert.hidden = true;
+}
+
+function rechargeLink() {
+  const link = document.createElement("a");
+  link.href = `${prefix}/recharge`;
+  link.textContent = word("recharge");
+  return link;
 }
 
 /** Put the error where it belongs and bring the eye (and the caret, if asked) there. True if it has a field here. */
@@ -18,6 +26,7 @@ export function showError(form, error, { focus = true } = {}) {
     const alert = form.querySelector("[data-form-error]");
     if (alert) {
       alert.textContent = error.message;
+      if (error.code === "insufficient_balance") alert.append(" ", rechargeLink());
       alert.hidden = false;
       if (focus) alert.scrollIntoView({ block: "nearest" });
     } else {
@@ -57,33 +66,13 @@ export async function whileSending(button, work) {
   }
 }
 
-/** A date and time of the reader's zone (an input's value) → UTC text; "" when it is not complete. */
-export function utcOf(local) {
-  const at = new Date(local);
-  return local && !Number.isNaN(at.getTime()) ? at.toISOString().replace(/\.\d+Z$/, "Z") : "";
-}
+/** What a form does once it was sent, by its data-then; a true answer: it has said and refreshed what there was. */
+export const after = {};
 
-/** UTC text → the value of a datetime-local input in the reader's zone. */
-export function localOf(utc) {
-  const at = new Date(utc);
-  if (!utc || Number.isNaN(at.getTime())) return "";
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
-}
-
-const bodies = {
-  confirm: (form) => ({ confirm: form.elements.confirm.value }),
-  offer: (form) => ({ offer: form.elements.offer.value }),
-  credit: (form) => ({ amount: form.elements.amount.value.trim(), reason: form.elements.reason.value.trim(), request_id: (form.dataset.requestId ??= newRequestId()) }),
-  "auto-stop": (form) => {
-    const at = utcOf(form.elements.auto_stop_at.value);
-    const idle = form.elements.idle_on.checked ? wholeNumber(form.elements.idle_stop_minutes.value) : null;
-    return { auto_stop: at ? { at } : null, idle_stop_minutes: idle };
-  },
-};
-
-/** What was typed, as a number when it is one: the API says what is wrong with the rest. */
-export function wholeNumber(text) {
-  return /^-?\d{1,15}$/.test(text.trim()) ? Number(text.trim()) : text;
+/** Fetch a part of this page again, as it is now. */
+export function refreshPart(selector) {
+  const target = document.querySelector(selector);
+  if (target) htmx.ajax("GET", location.pathname + location.search, { target, select: selector, swap: "outerHTML", source: document.body });
 }
 
 async function sendForm(form, button) {
@@ -95,10 +84,15 @@ async function sendForm(form, button) {
     return;
   }
   const off = form.dataset.body === "auto-stop" && !answer.data?.auto_stop_at && !form.elements.auto_stop_at.value;
-  say(word(off ? "auto_stop_off" : form.dataset.say, { name: form.dataset.name }));
+  delete form.dataset.requestFor;
   form.closest("dialog")?.close();
   document.dispatchEvent(new CustomEvent("ark:written", { detail: { path: form.dataset.path } }));
   changed();
+  const said = after[form.dataset.then]?.(form, answer.data);
+  if (said) return;
+  if (form.dataset.say) say(word(off ? "auto_stop_off" : form.dataset.say, { name: form.dataset.name }));
+  if (form.dataset.go) location.assign(`${prefix}/${form.dataset.go}`);
+  if (form.dataset.refresh) refreshPart(form.dataset.refresh);
 }
 
 async function sendButton(button) {
@@ -106,7 +100,8 @@ async function sendButton(button) {
   const answer = await whileSending(button, () => send(button.dataset.send, button.dataset.path));
   if (!answer || answer.aborted) return;
   if (answer.ok) {
-    say(word(button.dataset.say, { name: button.dataset.name ?? row?.dataset.title ?? "" }));
+    if (button.dataset.say) say(word(button.dataset.say, { name: button.dataset.name ?? row?.dataset.title ?? "" }));
+    if (button.dataset.refresh) refreshPart(button.dataset.refresh);
     if ("reload" in button.dataset) setTimeout(() => location.reload(), 1200);
   } else {
     say(answer.error.message, { alert: true });

@@ -1,7 +1,7 @@
 // The list of workspaces: rows that follow the stream of events one by one, their menus, names edited in place.
 
 import { send } from "./api.js";
-import { localOf } from "./forms.js";
+import { localOf } from "./fields.js";
 import { changed, now, prefix, say, word, xsrf } from "./page.js";
 import { eventsPanel } from "./events.js";
 
