@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Column, Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.workspaces import State
@@ -22,10 +21,6 @@ from ark_extensions.usecases.views import Sentence, StopOrder
 WARNING_MINUTES = (24 * 60, 3 * 60, 30)
 #: how much may be due and not charged yet, in hours: the coarse look takes it off the balance
 UNSETTLED_HOURS = 2
-
-_r = t.runs.c
-#: what a charge needs to know of a run: at 10,000 runs each further column is felt
-_CHARGED: tuple[Column[Any], ...] = (_r.id, _r.owner, _r.price_micros_per_hour, _r.opened_at, _r.seen_at, _r.closed_at, _r.charged_micros)
 
 #: runs or disks settled in one transaction
 BATCH = 5_000
@@ -50,7 +45,8 @@ def _settle_open_runs(storage: Storage, now: datetime) -> int:
     posted, last, r = 0, "", t.runs
     while True:
         with storage.write() as connection:
-            batch = select(*_METERED).where(r.c.closed_at.is_(None), r.c.id > last).order_by(r.c.id).limit(BATCH)
+            news = or_(r.c.charged_until.is_(None), r.c.charged_until < r.c.seen_at)  # else there is nothing to charge yet
+            batch = select(*_METERED).where(r.c.closed_at.is_(None), news, r.c.id > last).order_by(r.c.id).limit(BATCH)
             rows = connection.execute(batch).all()
             posted += settle_runs(connection, rows, now)
         if len(rows) < BATCH:
