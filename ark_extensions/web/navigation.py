@@ -16,6 +16,7 @@ NAVIGATION = (
     ("wallet", "/wallet", "wallet2", _("Wallet")),
     ("recharge", "/recharge", "plus-circle", _("Recharge")),
     ("bills", "/bills", "receipt", _("Bills")),
+    ("ssh-keys", "/ssh-keys", "key", _("SSH keys")),
 )
 ADMIN_NAVIGATION = (
     ("admin-users", "/admin/users", "people", _("Users")),
