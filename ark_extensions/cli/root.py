@@ -12,17 +12,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from ark_extensions.cli.books import books
 from ark_extensions.cli.catalog import catalog
 from ark_extensions.cli.doctor import doctor
-from ark_extensions.cli.installation import NotSetUp
+from ark_extensions.cli.installation import NotSetUp, installation
+from ark_extensions.cli.money import acts, price, revenue, transfer, voucher
 from ark_extensions.cli.people import token, user
 from ark_extensions.cli.start import down, status, up
 from ark_extensions.domain.errors import ArkError
+from ark_extensions.web.i18n import render_error
 
 
 class Ark(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ArkError, NotSetUp) as refusal:
+        except ArkError as refusal:
+            _refuse(render_error(refusal, "en", _currency()))
+        except NotSetUp as refusal:
             _refuse(str(refusal))
         except ValidationError as problem:
             for error in problem.errors():
@@ -34,6 +38,14 @@ class Ark(click.Group):
             _refuse(f"The database cannot be used ({reason}): see `ark doctor`.")
         except BrokenPipeError:
             raise SystemExit(0) from None
+
+
+def _currency() -> str:
+    """For amounts in a refusal; it must not depend on settings that are refused themselves."""
+    try:
+        return installation().currency
+    except (NotSetUp, ValidationError):
+        return "CNY"
 
 
 def _refuse(sentence: str) -> None:
@@ -54,5 +66,5 @@ def main() -> None:
     """
 
 
-for command in (up, down, status, user, token, catalog, books, doctor):
+for command in (up, down, status, user, token, catalog, books, voucher, price, transfer, revenue, acts, doctor):
     main.add_command(command)
