@@ -16,6 +16,7 @@ BENCHES = {
     "journal": "bench.journal",
     "looks": "bench.looks",
     "lateness": "bench.lateness",
+    "netdisk": "bench.netdisk",
     "list": "bench.list_page",
     "start": "bench.start",
     "up": "bench.up",

@@ -52,7 +52,8 @@ class PersonalTokens:
     async def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = HTTPRequest(
             self._api_url + path, method=method, body=None if body is None else json.dumps(body), allow_nonstandard_methods=True,
-            headers={"Authorization": f"token {token}", "Content-Type": "application/json"}, request_timeout=SECONDS, follow_redirects=False,
+            headers={"Authorization": f"token {token}", "Content-Type": "application/json"},
+            request_timeout=SECONDS, follow_redirects=False,
         )  # fmt: skip
         try:
             answer = await AsyncHTTPClient().fetch(request, raise_error=False)
