@@ -92,6 +92,7 @@ API: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/admin/revenue"): (ADMINS, None),
     ("GET", "/admin/acts"): (ADMINS, None),
     ("GET", "/admin/books"): (ADMINS, None),
+    ("GET", "/admin/metrics"): (ADMINS, None),
 }
 
 #: page pattern → (who may open it, an address, its method)
@@ -117,6 +118,8 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "assets/buy": (ACCOUNT, "assets/buy?offer=monthly", "GET"),
     "assets/([A-Za-z0-9-]{1,64})/renew": (ACCOUNT, "assets/nothing/renew", "GET"),
     "disks": (ACCOUNT, "disks", "GET"),
+    "ssh-keys": (ACCOUNT, "ssh-keys", "GET"),
+    "ssh-keys/([A-Za-z0-9-]{1,64})/delete": (ACCOUNT, "ssh-keys/nothing/delete", "GET"),
     "admin/users": (ADMINS, "admin/users", "GET"),
     "admin/users/([^/]{1,255})": (ADMINS, "admin/users/matrix-owner", "GET"),
     "admin/users/([^/]{1,255})/act/([a-z]{1,10})": (ADMINS, "admin/users/matrix-owner/act/credit", "GET"),

@@ -104,6 +104,12 @@ def test_forged_old_foreign_and_unequal_callbacks_pay_nothing(stage: Stage, paye
     assert stage.api("GET", f"/wallet/recharges/{recharge_id}", token=token).json["status"] == "pending"
 
 
+def test_figures_are_there_for_prometheus(stage: Stage) -> None:
+    answer = stage.api("GET", "/admin/metrics", token=stage.user("root-admin"))
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain")
+    assert b"ark_book_differences 0.0" in answer.body and b"ark_users" in answer.body
+
+
 def test_anothers_recharge_is_not_there(stage: Stage, payer: tuple[str, str]) -> None:
     _, recharge_id = payer
     stranger = stage.user("payer-stranger")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
 from ark_extensions.console.api import answers as a
 from ark_extensions.console.api import purse_answers as p
 from ark_extensions.console.api import purse_models as m
@@ -15,6 +17,7 @@ from ark_extensions.domain.errors import InvalidField
 from ark_extensions.domain.money import parse_amount
 from ark_extensions.domain.offers import PriceVersion
 from ark_extensions.usecases import audit, bills, books, operator, price_changes, recharges, vouchers
+from ark_extensions.usecases.figures import figures
 
 
 async def refund(call: Call) -> a.Balance:
@@ -112,7 +115,29 @@ async def check_books(call: Call) -> p.Differences:
     return p.Differences(items=[p.Difference(kind=d.kind, message=d.message, rows=list(d.rows)) for d in found])
 
 
+async def metrics(call: Call) -> str:
+    """In the text format of Prometheus; money in micro-units of the currency."""
+    found = await call.use(figures)
+    registry = CollectorRegistry()
+
+    def gauge(name: str, what: str, value: float) -> None:
+        Gauge(f"ark_{name}", what, registry=registry).set(value)
+
+    states = Gauge("ark_workspaces", "Workspaces by state", ["state"], registry=registry)
+    for state, count in found.workspaces:
+        states.labels(state).set(count)
+    gauge("open_runs", "Runs that are being charged", found.open_runs)
+    gauge("burn_micros_per_hour", "What all open runs cost an hour", found.burn_micros_per_hour)
+    gauge("gpus", "GPUs of all nodes", found.gpus_total)
+    gauge("gpus_claimed", "GPUs held by workspaces and monthly compute", found.gpus_claimed)
+    gauge("users", "Users", found.users)
+    gauge("owed_micros", "What wallets below zero owe", found.owed_micros)
+    gauge("book_differences", "Differences that the books show: 0 is the only right answer", found.book_differences)
+    return generate_latest(registry).decode()
+
+
 ROUTES = (
+    Route("GET", "/admin/metrics", "Figures for Prometheus", metrics, None, access="admin", media="text/plain"),
     Route("POST", "/admin/users/{user}/refund", "Give back something billed", refund, a.Balance, access="admin", body=m.RefundBody),
     Route("POST", "/admin/users/{user}/correct", "Mend a mistake by a new entry", correct, a.Balance, access="admin", body=m.CorrectBody),
     Route("POST", "/admin/users/{user}/freeze", "Freeze or free a wallet", freeze, None, access="admin", body=m.FreezeBody, status=204),
