@@ -83,7 +83,7 @@ def list_(as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why: it stands in the user's wallet and in the books.")
 @click.option("--request-id", default=None, help="The same id again credits nothing (default: a new one).")
 def credit(name: str, amount: str, reason: str, request_id: str | None) -> None:
-    """Pay AMOUNT into the wallet of NAME (a negative amount corrects)."""
+    """Give NAME a credit of AMOUNT (see `correct` for mistakes)."""
     settings = installation()
     try:
         micros = parse_amount(amount)
