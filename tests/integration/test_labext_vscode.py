@@ -293,9 +293,7 @@ def test_the_file_browser_deletes_folders_but_not_mounts(server: Server) -> None
         (server.home / name / "file").write_text("x")
 
     def delete(path: str) -> int:
-        request = urllib.request.Request(
-            f"{server.url}/api/contents/{path}", method="DELETE", headers={"Authorization": "token secret"}
-        )
+        request = urllib.request.Request(f"{server.url}/api/contents/{path}", method="DELETE", headers={"Authorization": "token secret"})
         try:
             return urllib.request.urlopen(request, timeout=20).status
         except urllib.error.HTTPError as error:
@@ -313,8 +311,9 @@ def test_the_file_browser_deletes_folders_but_not_mounts(server: Server) -> None
 def test_vscode_opens_on_a_private_socket_and_its_terminal_is_the_workspaces(server: Server, page) -> None:
     page.goto(f"{server.url}/lab?token=secret")
     page.goto(f"{server.url}/vscode/?folder={server.home}")
-    page.wait_for_selector(".monaco-workbench .explorer-folders-view", timeout=90_000)
-    (sock,) = server.temporary.glob("jupyter-server-proxy-*/socket")
+    assert page.get_by_role("status").inner_text() == "VS Code is starting…", "nobody looks at a white page"
+    page.wait_for_selector(".monaco-workbench .explorer-folders-view", timeout=180_000)
+    (sock,) = server.temporary.glob("vscode-*/socket")
     assert stat.S_IMODE(sock.stat().st_mode) == 0o600
     assert stat.S_IMODE(sock.parent.stat().st_mode) == 0o700
     page.keyboard.press("Control+`")
@@ -330,6 +329,38 @@ def test_vscode_opens_on_a_private_socket_and_its_terminal_is_the_workspaces(ser
     assert answer.read_text().split() == ["ws1", "[]", f"{ENVS.workspace}/bin/python"]
     page.locator(".explorer-folders-view").get_by_text("answer.txt").dblclick(timeout=20_000)
     page.get_by_text("ws1 []").first.wait_for(timeout=20_000)
+
+
+@pytest.mark.skipif(not ENVS.code_server_entry.exists(), reason="code-server is not built")
+def test_vscode_comes_back_after_its_server_was_killed(server: Server, page) -> None:
+    """As the kernel does when memory runs out: it takes the larger half, and the other half then ends without an error."""
+
+    def halves() -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                command = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
+            except OSError:
+                continue
+            if f"HOME={server.home}".encode() in _environment(entry) and b"out/node/entry" in command:
+                found.append(int(entry.name))
+        return sorted(found)
+
+    page.goto(f"{server.url}/lab?token=secret")
+    page.goto(f"{server.url}/vscode/?folder={server.home}")
+    page.wait_for_selector(".monaco-workbench .explorer-folders-view", timeout=180_000)
+    before = halves()
+    os.kill(before[-1], signal.SIGKILL)
+    until(lambda: not set(before) & set(halves()))
+    page.goto(f"{server.url}/vscode/?folder={server.home}")
+    page.wait_for_selector(".monaco-workbench .explorer-folders-view", timeout=180_000)
+
+
+def _environment(entry: Path) -> list[bytes]:
+    try:
+        return (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def test_an_open_but_idle_tab_is_no_activity_and_work_is(server: Server, page) -> None:

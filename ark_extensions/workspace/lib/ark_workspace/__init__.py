@@ -20,6 +20,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(serverapp: Any) -> None:
     from tornado.ioloop import PeriodicCallback
 
+    from ark_workspace import opening
     from ark_workspace.handlers import handlers
     from ark_workspace.observe import Observer
     from ark_workspace.platform_api import Platform
@@ -31,6 +32,8 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     serverapp.web_app.settings["ark_platform"] = platform
     serverapp.web_app.settings["ark_reporter"] = reporter
     serverapp.web_app.add_handlers(".*$", handlers(serverapp.web_app.settings["base_url"]))
+    # before jupyter-server-proxy's own, because extensions are loaded by their names' order
+    serverapp.web_app.add_handlers(".*$", opening.handlers(serverapp.web_app.settings["base_url"], serverapp.log))
     # JupyterHub is told when the workspace last worked, not when an open tab last asked for something
     serverapp.web_app.last_activity = lambda: reporter.worked_at
     every = float(os.environ.get("ARK_ACTIVITY_SECONDS", "60"))

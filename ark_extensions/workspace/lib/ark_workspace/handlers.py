@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler, JupyterHandler
+from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
-
-from ark_workspace import vscode
 
 MAX_MINUTES = 90 * 24 * 60
 LANGUAGE = re.compile(r"[A-Za-z0-9,;=.*_\- ]{1,100}")
@@ -90,15 +88,6 @@ class HereHandler(ArkHandler):
         await self.forward("GET")
 
 
-class NoVSCodeHandler(JupyterHandler):
-    @web.authenticated
-    async def get(self, *path: str) -> None:
-        raise web.HTTPError(503, "VS Code is not installed on this platform. Ask an operator to run `make up` again, or use JupyterLab.")
-
-
 def handlers(base_url: str) -> list[tuple[str, type[web.RequestHandler]]]:
     routes = [("status", StatusHandler), ("auto-stop", AutoStopHandler), ("stop", StopHandler), ("here", HereHandler)]
-    found: list[tuple[str, type[web.RequestHandler]]] = [(url_path_join(base_url, "ark", path), handler) for path, handler in routes]
-    if not vscode.is_installed():
-        found.append((url_path_join(base_url, "vscode") + r"(/.*)?", NoVSCodeHandler))
-    return found
+    return [(url_path_join(base_url, "ark", path), handler) for path, handler in routes]

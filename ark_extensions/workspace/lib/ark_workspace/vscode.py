@@ -1,5 +1,6 @@
 """VS Code in the browser: code-server behind jupyter-server-proxy, on a unix socket that only this user can open.
 
+``editor`` starts it when it is first opened, ``opening`` shows a page until it answers and passes everything on from then.
 An open editor tab keeps sockets busy all day, so its traffic never counts as activity: what is done in the editor's
 terminals, and processor time, does (``observe``).
 """
@@ -8,8 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from ark_workspace.editor import Editor
 
 HERE = Path(__file__).resolve().parent
 #: the defaults of a new user; theirs to change, never touched again
@@ -46,16 +50,22 @@ def is_installed() -> bool:
     return entry().is_file() and node().is_file()
 
 
+@cache
+def editor() -> Editor:
+    """The one of this Jupyter server."""
+    # else VS Code asks a login shell for its environment, and /etc/profile forgets the workspace's PATH
+    return Editor(command, {"VSCODE_CLI": "1"})
+
+
 def server() -> dict[str, Any]:
-    """The ``jupyter_serverproxy_servers`` entry; without code-server there is none (jupyter-server-proxy logs the reason)."""
+    """The ``jupyter_serverproxy_servers`` entry; without code-server there is none (jupyter-server-proxy logs the reason).
+
+    It is there for JupyterLab's launcher: requests come to ``opening``, whose routes are asked before jupyter-server-proxy's.
+    """
     if not is_installed():
         raise RuntimeError("code-server is not installed")
     return {
-        "command": command,
-        # else VS Code asks a login shell for its environment, and /etc/profile forgets the workspace's PATH
-        "environment": {"VSCODE_CLI": "1"},
-        "unix_socket": True,  # in a new directory that is ours alone
-        "timeout": 90,
+        "unix_socket": editor().socket,
         "new_browser_tab": True,
         "update_last_activity": False,
         "launcher_entry": {"enabled": True, "title": "VS Code", "icon_path": str(HERE / "vscode.svg"), "category": "Notebook"},
