@@ -14,6 +14,7 @@ from ark_extensions.cli.catalog import catalog
 from ark_extensions.cli.doctor import doctor
 from ark_extensions.cli.installation import NotSetUp, installation
 from ark_extensions.cli.money import acts, price, revenue, transfer, voucher
+from ark_extensions.cli.netdisk import netdisk
 from ark_extensions.cli.people import token, user
 from ark_extensions.cli.start import down, status, up
 from ark_extensions.domain.errors import ArkError
@@ -66,5 +67,5 @@ def main() -> None:
     """
 
 
-for command in (up, down, status, user, token, catalog, books, voucher, price, transfer, revenue, acts, doctor):
+for command in (up, down, status, user, token, catalog, books, voucher, price, transfer, revenue, acts, netdisk, doctor):
     main.add_command(command)

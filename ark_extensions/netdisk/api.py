@@ -7,6 +7,7 @@ surrogates (``\\udcff``), so that every file has a path that can be sent back.
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malformed
 from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, join, parse_new_path, parse_path, split
 from ark_extensions.netdisk.auth import PREFIX
+from ark_extensions.netdisk.exchange import catalogue_mount, opener
 from ark_extensions.netdisk.housekeeping import drop_upload, remove_trash
 from ark_extensions.netdisk.jobs import Job, Jobs
 from ark_extensions.netdisk.listing import SORTS, list_folder, resolve_links, search
@@ -60,6 +62,15 @@ class IdsBody(Body):
     """No ids: all."""
 
     ids: list[str] | None = Field(None, max_length=ITEMS_MAX)
+
+
+class ImportBody(Body):
+    """A public dataset or model, copied into the netdisk by the server."""
+
+    kind: Literal["dataset", "model"]
+    name: str = Field(max_length=100)
+    version: int | None = Field(None, ge=1)
+    into: str = ""
 
 
 class TokenBody(Body):
@@ -236,6 +247,18 @@ class CopiesHandler(ApiHandler):
         self.answer_json({"items": [job_json(self, job) for job in self.jobs.of(self.user)]})
 
 
+class ImportsHandler(ApiHandler):
+    async def post(self) -> None:
+        body = self.asked(ImportBody)
+        into = parse_path(body.into, field="into")
+        mount = await self.office.use(catalogue_mount, kind=body.kind, name=body.name, version=body.version)
+        opens = opener(self.office.volumes, mount)
+        os.close(await self.office.on_disk(opens))
+        job = self.jobs.begin(self.desk, [(body.name, join(into, body.name))], on_conflict="keep_both", source=opens)
+        self.set_status(202)
+        self.answer_json(job_json(self, job))
+
+
 class CopyHandler(ApiHandler):
     async def get(self, id: str) -> None:
         self.answer_json(job_json(self, self.jobs.get(self.user, id)))
@@ -371,6 +394,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (rf"{API}/folders", FoldersHandler),
     (rf"{API}/moves", MovesHandler),
     (rf"{API}/copies", CopiesHandler),
+    (rf"{API}/imports", ImportsHandler),
     (rf"{API}/copies/([0-9a-f]{{16}})", CopyHandler),
     (rf"{API}/trash", TrashHandler),
     (rf"{API}/trash/restore", RestoreHandler),

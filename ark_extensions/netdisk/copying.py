@@ -65,18 +65,26 @@ class Copy:
 
     def place(self, source_fd: int, target: str, *, on_conflict: str, whole: bool = True) -> tuple[str, str | None]:
         """Copy an open file or folder (it may be outside the tree: a catalogue item) to ``target``."""
+        draft = self.draft(source_fd, target, whole=whole)
+        try:
+            return self._publish(draft, target, on_conflict)
+        except BaseException:
+            self._tree.remove_doomed(draft)
+            raise
+
+    def draft(self, source_fd: int, target: str, *, whole: bool = True) -> str:
+        """Copy an open file or folder into the staging directory, where its user cannot change it. → its name there."""
         draft = DOOMED + secrets.token_hex(12)
-        staging = self._tree.staging_fd
         try:
             with refusing(target):
                 info = os.fstat(source_fd)
                 if stat.S_ISREG(info.st_mode):
-                    self._file(source_fd, staging, draft, info)
+                    self._file(source_fd, self._tree.staging_fd, draft, info)
                 elif stat.S_ISDIR(info.st_mode):
                     self._folder(source_fd, draft, whole)
                 else:
                     raise Forbidden("This is not an ordinary file.", code="not_a_file")
-            return self._publish(draft, target, on_conflict)
+            return draft
         except BaseException:
             self._tree.remove_doomed(draft)
             raise

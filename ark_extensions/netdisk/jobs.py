@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +19,8 @@ from ark_extensions.netdisk.copying import Copy, Stopped, weigh
 from ark_extensions.netdisk.desk import Desk, Office
 from ark_extensions.netdisk.handlers import problem_of
 from ark_extensions.netdisk.removing import remove_in_background
+from ark_extensions.netdisk.tree import Tree
+from ark_extensions.netdisk.walking import measure
 
 log = logging.getLogger("ark.netdisk")
 RUNNING_MAX = 4
@@ -37,6 +41,8 @@ class Job:
     copy: Copy | None = None
     error: ArkError | None = None
     stop_asked: bool = False
+    #: opens what is copied when it is no path of the tree (a catalogue item); the descriptor is closed here
+    source: Callable[[], int] | None = None
     results: list[str] = field(default_factory=list)
 
     @property
@@ -66,13 +72,13 @@ class Jobs:
         job.stop_asked = True
         return job
 
-    def begin(self, desk: Desk, pairs: list[tuple[str, str]], *, on_conflict: str) -> Job:
+    def begin(self, desk: Desk, pairs: list[tuple[str, str]], *, on_conflict: str, source: Callable[[], int] | None = None) -> Job:
         mine = self._of.setdefault(desk.owner, OrderedDict())
         if sum(job.state == "running" for job in mine.values()) >= RUNNING_MAX:
             raise Conflict("Some copies are still running. Wait for one of them, or stop it.", code="too_many")
         while len(mine) >= KEPT_MAX:
             del mine[next(id for id, job in mine.items() if job.state != "running")]
-        job = mine[secrets.token_hex(8)] = Job("", pairs, on_conflict, self._office.clock())
+        job = mine[secrets.token_hex(8)] = Job("", pairs, on_conflict, self._office.clock(), source=source)
         job.id = next(reversed(mine))
         task = asyncio.ensure_future(self._run(desk, job))
         self._tasks.add(task)
@@ -82,7 +88,10 @@ class Jobs:
     async def _run(self, desk: Desk, job: Job) -> None:
         try:
             for source, _ in job.pairs:
-                job.total += await self._office.at_length(weigh, desk.tree, source)
+                if job.source is not None:
+                    job.total += await self._office.at_length(weigh_source, desk.tree, job.source)
+                else:
+                    job.total += await self._office.at_length(weigh, desk.tree, source)
             with desk.admitted(job.total):
                 for source, target in job.pairs:
                     await self._copy(desk, job, source, target)
@@ -100,9 +109,28 @@ class Jobs:
 
     async def _copy(self, desk: Desk, job: Job, source: str, target: str) -> None:
         copy = job.copy = Copy(desk.tree, stop=lambda: job.stop_asked)
-        path, doomed = await self._office.at_length(copy.run, source, target, on_conflict=job.on_conflict)
+        if job.source is not None:
+            path, doomed = await self._office.at_length(copy_source, copy, job.source, target, job.on_conflict)
+        else:
+            path, doomed = await self._office.at_length(copy.run, source, target, on_conflict=job.on_conflict)
         desk.account(copy.done)
         if doomed is not None:
             remove_in_background(self._office, desk, doomed)
         job.results.append(path)
         job.finished, job.copy = job.finished + copy.done, None
+
+
+def weigh_source(tree: Tree, opens: Callable[[], int]) -> Usage:
+    fd = opens()
+    try:
+        return measure(fd) + Usage(0, 1)
+    finally:
+        os.close(fd)
+
+
+def copy_source(copy: Copy, opens: Callable[[], int], target: str, on_conflict: str) -> tuple[str, str | None]:
+    fd = opens()
+    try:
+        return copy.place(fd, target, on_conflict=on_conflict)
+    finally:
+        os.close(fd)
