@@ -10,6 +10,7 @@ from ark_extensions.domain.offers import Node
 from ark_extensions.storage import Storage, migrate
 from ark_extensions.usecases import launches, market, orders, users
 from ark_extensions.usecases.views import WorkspaceOrder
+from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
 SHAPE = {"vcpu": 1, "memory_mib": 512, "system_disk_gib": 20}
@@ -26,7 +27,8 @@ ORDER = WorkspaceOrder(request_id="r1", offer="cpu", image="python-cpu")
 
 def stage(url: str, opening: int = 100 * MICROS) -> Storage:
     """A migrated database with the catalogue and the users alice and bob."""
-    migrate(url)
+    if not url.startswith("sqlite"):
+        migrate(url)
     storage = Storage(url)
     furnish(storage, opening)
     return storage
@@ -41,7 +43,8 @@ def furnish(storage: Storage, opening: int) -> None:
 
 
 def sqlite(path: Path) -> str:
-    return f"sqlite:///{path / 'ark.sqlite'}"
+    """A fresh database; `stage` finds its schema there."""
+    return fresh_database(path)
 
 
 def run(storage: Storage, now: datetime, order: WorkspaceOrder = ORDER, user: str = "alice") -> tuple[str, str, str]:

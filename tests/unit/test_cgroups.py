@@ -71,7 +71,10 @@ def test_a_tree_that_is_not_ours_is_left_alone(v1: ControlGroups, tmp_path: Path
     assert "memory" in ControlGroups("other", root=tmp_path, own=OWN_V1).missing
 
 
-@pytest.mark.parametrize(("version", "file", "text"), [(1, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), (2, "memory.events", "low 0\noom 4\noom_kill 3\n")])
+@pytest.mark.parametrize(
+    ("version", "file", "text"),
+    [(1, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), (2, "memory.events", "low 0\noom 4\noom_kill 3\n")],
+)
 def test_programs_ended_for_memory_are_counted(tmp_path: Path, version: int, file: str, text: str) -> None:
     (tmp_path / file).write_text(text)
     assert Group({"memory": tmp_path}, version).oom_kills() == 3

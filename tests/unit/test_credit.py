@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ark_extensions.domain.ledger import Lot, recharge, spend_credit
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import users
 from ark_extensions.usecases.books import check_books
 from ark_extensions.usecases.charges import BooksHalted, Charge, post_charges, read_lots
 from ark_extensions.usecases.gifts import expire_credit, give
 from ark_extensions.usecases.journal import balance_of, post
+from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -33,9 +34,7 @@ def furnish(storage: Storage) -> None:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    storage = Storage(url)
+    storage = Storage(fresh_database(tmp_path))
     furnish(storage)
     yield storage
     assert check_books(storage) == []

@@ -130,7 +130,9 @@ def test_the_price_in_force_is_the_newest_that_has_begun() -> None:
 
 
 def deadline(**more: object) -> Deadline:
-    return Deadline(**{"workspace_id": "w", "opened_at": T0, "auto_stop_at": None, "idle_stop_minutes": None, "last_active_at": None} | more)
+    return Deadline(
+        **{"workspace_id": "w", "opened_at": T0, "auto_stop_at": None, "idle_stop_minutes": None, "last_active_at": None} | more
+    )
 
 
 def test_the_earlier_of_two_stops_decides() -> None:

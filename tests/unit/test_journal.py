@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
 from ark_extensions.domain.ledger import Posting, charge, recharge
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage
 from ark_extensions.usecases.books import check_books
 from ark_extensions.usecases.journal import balance_of, post, post_postings
 from ark_extensions.usecases.wallet import list_transactions
+from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    storage = Storage(url)
+    storage = Storage(fresh_database(tmp_path))
     yield storage
     storage.close()
 
@@ -101,7 +100,7 @@ def test_templates_refuse_nothing_and_negative_amounts() -> None:
         with pytest.raises(ValueError, match="positive"):
             recharge(key="k", user="u", amount_micros=amount, at=T0, actor="a", memo="")
     with pytest.raises(ValueError, match="aware"):
-        charge(key="k", user="u", amount_micros=1, at=datetime(2026, 1, 1), subject="run:1")  # noqa: DTZ001
+        charge(key="k", user="u", amount_micros=1, at=datetime(2026, 1, 1), subject="run:1")
     with pytest.raises(ValueError, match="sum to zero"):
         Posting("k", "gift", T0, (("a", 1), ("b", -2)))
 

@@ -16,9 +16,10 @@ from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidF
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage
 from ark_extensions.usecases import assets, books, launches, market, notices, orders, settlement, users, wallet, workspaces
 from ark_extensions.usecases.views import WorkspaceOrder
+from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 SHAPE = {"vcpu": 2, "memory_mib": 1024, "system_disk_gib": 20, "gpu_model": "H200", "gpu_count": 1, "gpu_memory_gib": 140}
@@ -41,9 +42,7 @@ def furnish(storage: Storage) -> None:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    storage = Storage(url)
+    storage = Storage(fresh_database(tmp_path))
     furnish(storage)
     yield storage
     assert books.check_books(storage) == []

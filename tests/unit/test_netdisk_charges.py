@@ -42,7 +42,7 @@ def total(storage: Storage, user: str = "alice") -> int:
 
 @pytest.mark.parametrize(("rule", "micros"), [("mean", 20_000 * 12 * 100 // 24), ("max", 20_000 * 100)])
 def test_a_day_is_charged_once_by_the_rule(storage: Storage, rule: str, micros: int) -> None:
-    measure(storage, {h: 100 * GIB for h in range(12)})
+    measure(storage, dict.fromkeys(range(12), 100 * GIB))
     for hours in (0, 1, 30):
         charge_netdisks(storage, rule=rule, now=MORNING_AFTER + timedelta(hours=hours))
     assert total(storage) == micros
@@ -56,7 +56,7 @@ def test_today_is_not_charged_before_it_is_over(storage: Storage) -> None:
 
 
 def test_what_is_free_costs_nothing_and_without_a_price_nothing_does(storage: Storage, tmp_path: Path) -> None:
-    measure(storage, {h: 0 for h in range(24)})
+    measure(storage, dict.fromkeys(range(24), 0))
     assert charge_netdisks(storage, rule="max", now=MORNING_AFTER) == 0
     (tmp_path / "other").mkdir()
     unpriced = stage(sqlite(tmp_path / "other"))
@@ -68,7 +68,7 @@ def test_what_is_free_costs_nothing_and_without_a_price_nothing_does(storage: St
 
 def test_an_empty_wallet_is_asked_again_when_it_holds_something(storage: Storage) -> None:
     users.ensure_user(storage, name="poor", admin=False, opening_credit_micros=0, now=DAY)
-    measure(storage, {h: GIB for h in range(24)}, owner="poor")
+    measure(storage, dict.fromkeys(range(24), GIB), owner="poor")
     assert charge_netdisks(storage, rule="mean", now=MORNING_AFTER) == 0
     operator.credit(storage, user="poor", amount_micros=10**6, actor="r", reason="x", request_id="q", now=MORNING_AFTER)
     assert charge_netdisks(storage, rule="mean", now=MORNING_AFTER + timedelta(hours=1)) == 1

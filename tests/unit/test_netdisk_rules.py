@@ -56,7 +56,12 @@ def test_a_zip_entry_stays_below_its_folder(text: str) -> None:
 
 @pytest.mark.parametrize(
     "name, number, folder, other",
-    [("a.txt", 2, False, "a (2).txt"), ("a.tar.gz", 3, False, "a (3).tar.gz"), (".bashrc", 2, False, ".bashrc (2)"), ("v1.2", 2, True, "v1.2 (2)")],
+    [
+        ("a.txt", 2, False, "a (2).txt"),
+        ("a.tar.gz", 3, False, "a (3).tar.gz"),
+        (".bashrc", 2, False, ".bashrc (2)"),
+        ("v1.2", 2, True, "v1.2 (2)"),
+    ],
 )
 def test_another_name(name: str, number: int, folder: bool, other: str) -> None:
     assert files.another_name(name, number, folder=folder) == other

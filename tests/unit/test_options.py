@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from ark_extensions.domain.errors import Malformed
 from ark_spawner.options import workspace_id
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
 
 
 def test_the_one_shape_is_accepted() -> None:

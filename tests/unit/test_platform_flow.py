@@ -13,7 +13,7 @@ from ark_extensions.domain.errors import ArkError, Conflict, InsufficientBalance
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage
 from ark_extensions.usecases import (
     books,
     deadlines,
@@ -29,6 +29,7 @@ from ark_extensions.usecases import (
     workspaces,
 )
 from ark_extensions.usecases.views import Sentence, WorkspaceOrder
+from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
 CATALOG = {
@@ -80,9 +81,7 @@ def furnish(storage: Storage) -> None:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    storage = Storage(url)
+    storage = Storage(fresh_database(tmp_path))
     furnish(storage)
     yield storage
     assert books.check_books(storage) == []
