@@ -21,6 +21,9 @@ PACKAGES = ("ark_extensions", "ark_spawner", "hub_config")
 PO = Path(__file__).parent / "zh" / "LC_MESSAGES" / "ark.po"
 #: calls whose first argument is a msgid
 _ERRORS = "ArkError Malformed InvalidField NotFound Forbidden Conflict SoldOut InsufficientBalance Unavailable Refused"
+#: of the services' own
+_ERRORS += " Full Exists NoParent Leaves ChecksumMismatch Busy Offset Locked"
+_ERRORS += " PreconditionFailed TooLarge Unauthenticated Stopped ElsewhereError UnsupportedBody"
 CALLS = frozenset(["_", "gettext", "Sentence", "say", *_ERRORS.split()])
 FIELD = re.compile(r"\{(\w+)\}")
 
