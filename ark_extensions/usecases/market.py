@@ -159,7 +159,8 @@ def seed_catalog(storage: Storage, *, catalog: Mapping[str, Any], now: datetime)
     """Make offers, images and disk sizes as the catalogue file says; idempotent, and a changed price is a new version.
 
     ``{"offers": [{id, name, plan, vcpu, memory_mib, system_disk_gib, gpu_model?, gpu_count?, gpu_memory_gib?, price, per}],
-    "images": [{id, name, description?, reference, framework?, size_bytes?}], "disks": [{size_gib, price}], "netdisk": {price of a GiB and day}}``; prices are decimal strings.
+    "images": [{id, name, description?, reference, framework?, size_bytes?}], "disks": [{size_gib, price}],
+    "netdisk": {price of a GiB and day}}``; prices are decimal strings.
     """
     with storage.write() as connection:
         for position, given in enumerate(catalog.get("offers", ())):

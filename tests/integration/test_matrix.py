@@ -176,7 +176,10 @@ def tokens(stage: Stage) -> dict[str, str | None]:
 
 
 def address(path: str) -> str:
-    return path.replace("{name}", "mine").replace("{user}", "matrix-owner").replace("{owner}", "matrix-owner").replace("{id}", "1").replace("{provider}", "nobody")
+    right = {"name": "mine", "user": "matrix-owner", "owner": "matrix-owner", "id": "1", "provider": "nobody"}
+    for parameter, value in right.items():
+        path = path.replace(f"{{{parameter}}}", value)
+    return path
 
 
 def expected(access: str, caller: str) -> set[int]:

@@ -27,7 +27,13 @@ REFUSALS = {
     "503": "Something the platform depends on does not answer now.",
 }
 #: what a path's parameter is
-PARAMETERS = {"name": "a workspace's name", "owner": "a user's name", "user": "a user's name", "id": "an id that the platform gave", "provider": "a payment service"}
+PARAMETERS = {
+    "name": "a workspace's name",
+    "owner": "a user's name",
+    "user": "a user's name",
+    "id": "an id that the platform gave",
+    "provider": "a payment service",
+}
 
 
 @cache
