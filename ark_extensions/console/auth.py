@@ -20,6 +20,7 @@ from jupyterhub.services.auth import HubOAuth
 from ark_extensions.domain.errors import ArkError, Forbidden
 from ark_extensions.hub import Hub, TokenOwner
 from ark_extensions.settings import Settings
+from ark_extensions.web.oauth import TabsOAuth
 
 PREFIX = "/services/console/"
 SERVICE = "console"
@@ -146,4 +147,4 @@ def hub_oauth(settings: Settings) -> HubOAuth:
         "cache_max_age": int(CACHE_SECONDS),
         "cookie_options": {"samesite": "Lax"},
     }
-    return HubOAuth(**values)
+    return TabsOAuth(**values)

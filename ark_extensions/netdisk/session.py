@@ -19,6 +19,7 @@ from ark_extensions.netdisk.handlers import FileHandler, status_of
 from ark_extensions.settings import Settings
 from ark_extensions.usecases import users
 from ark_extensions.web.i18n import choose_language, render_error, translator
+from ark_extensions.web.oauth import TabsOAuth
 
 
 def hub_oauth(settings: Settings) -> HubOAuth:
@@ -35,7 +36,7 @@ def hub_oauth(settings: Settings) -> HubOAuth:
         "cache_max_age": 30,
         "cookie_options": {"samesite": "Lax"},
     }
-    return HubOAuth(**values)
+    return TabsOAuth(**values)
 
 
 class SessionHandler(HubOAuthenticated, FileHandler):  # type: ignore[misc]

@@ -25,6 +25,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     from ark_workspace.observe import Observer
     from ark_workspace.platform_api import Platform
     from ark_workspace.reporter import Reporter
+    from ark_workspace.tabs import let_tabs_sign_in_at_once
 
     _forget_own_path()
     platform = Platform.from_environment()
@@ -36,6 +37,9 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     serverapp.web_app.add_handlers(".*$", opening.handlers(serverapp.web_app.settings["base_url"], serverapp.log))
     # JupyterHub is told when the workspace last worked, not when an open tab last asked for something
     serverapp.web_app.last_activity = lambda: reporter.worked_at
+    oauth = getattr(serverapp.identity_provider, "hub_auth", None)  # none where there is no Hub
+    if oauth is not None:
+        let_tabs_sign_in_at_once(oauth)
     every = float(os.environ.get("ARK_ACTIVITY_SECONDS", "60"))
     look = PeriodicCallback(reporter.look, every * 1000)
     serverapp.io_loop.add_callback(reporter.look)
