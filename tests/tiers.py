@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "test-results"
 # a tier that hangs is ended: minutes it may take at most
-TIERS = {"unit": 3, "contract": 3, "integration": 15, "browser": 15}
+TIERS = {"unit": 5, "contract": 10, "integration": 30, "browser": 15}
 
 
 @dataclass(frozen=True)
