@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ark_extensions.console.pages.base import Page
 from ark_extensions.console.ssh_gateway import address_of, gateway
-from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.ssh_access import Gateway, access, jump
 from ark_extensions.usecases import ssh_keys
 
@@ -49,6 +48,4 @@ class DeleteDialog(Page):
 
     async def get(self, key_id: str) -> None:
         mine = {key.id: key for key in await self.use(ssh_keys.list_keys, user=self.me)}
-        if key_id not in mine:
-            raise NotFound("There is no such key.")
-        self.fragment("_ssh_delete.html", key=mine[key_id])
+        self.fragment("_ssh_delete.html", key=mine.get(key_id))
