@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ark_extensions.console.pages.base import Page, level
+from ark_extensions.console.pages.base import Page
 from ark_extensions.console.pages.money import movements_of
+from ark_extensions.console.pages.notices import level
 from ark_extensions.console.pages.workspaces import ordered
 from ark_extensions.domain.errors import Forbidden, NotFound
 from ark_extensions.domain.workspaces import ACTIVE
@@ -57,8 +58,9 @@ class ActDialog(AdminPage):
         if act not in ACTS or user is None:
             raise NotFound("There is no user {name}.", name=name[:60])
         found = await self.use(wallet.wallet, user=name, now=self.now)
+        paid = max(found.balance_micros - sum(micros for micros, _ in found.credits), 0)
         self.fragment(
-            "_act.html", act=act, user=name, balance=found.balance_micros, frozen=found.frozen_reason,
+            "_act.html", act=act, user=name, balance=found.balance_micros, paid=paid, frozen=found.frozen_reason,
             subject=self.get_query_argument("subject", "")[:200], recharge=None, reference="",
         )  # fmt: skip
 

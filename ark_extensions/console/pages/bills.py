@@ -22,6 +22,8 @@ from ark_extensions.usecases.bills import BillLine
 #: things shown on the page; more are in the file
 GROUPS_SHOWN = 300
 STACKS = ("kind", "workspace")
+#: kinds of charges, in the order of their colours
+KINDS = ("charge_compute", "charge_term", "charge_disk", "charge_netdisk")
 
 
 def read_month(text: str, today: date) -> date:
@@ -77,7 +79,7 @@ def by_day(lines: Iterable[BillLine], stack: str) -> dict[date, dict[str, int]]:
 
 
 def month_plot(lines: Iterable[BillLine], month: date, stack: str) -> Plot:
-    return plot(by_day(lines, stack), month, monthrange(month.year, month.month)[1])
+    return plot(by_day(lines, stack), month, monthrange(month.year, month.month)[1], KINDS if stack == "kind" else ())
 
 
 class Bills(Page):
@@ -91,7 +93,7 @@ class Bills(Page):
         stack = self.choice("by", STACKS)
         groups = grouped(found.lines)
         await self.page(
-            "bills.html", bill=found, groups=groups[:GROUPS_SHOWN], hidden=max(len(groups) - GROUPS_SHOWN, 0), month=month,
+            "bills.html", bill=found, charges=groups[:GROUPS_SHOWN], hidden=max(len(groups) - GROUPS_SHOWN, 0), month=month,
             before=month_before(month), after=after if after <= now.date() else None, stack=stack,
             plot=month_plot(found.lines, month, stack), months=await self.use(bills.months_with_bills, user=self.me),
         )  # fmt: skip

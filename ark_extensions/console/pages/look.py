@@ -79,6 +79,7 @@ def environment(language: str, currency: str) -> Environment:
         duration=lambda span: i18n.duration(span, language),
         size=i18n.size,
         clock=lambda at: i18n.time_element(at, i18n.exact(at), "clock"),
+        moment=lambda text: i18n.time_element(at := datetime.fromisoformat(text), i18n.exact(at), "clock"),
         ago=ago,
         left=left,
         iso=lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "",

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from ark_extensions.console.pages.base import Page
-from ark_extensions.console.pages.bills import by_day
+from ark_extensions.console.pages.bills import KINDS, by_day
 from ark_extensions.console.pages.plots import plot
 from ark_extensions.domain.money import MICROS
 from ark_extensions.payments.manual import transfer_reference
@@ -65,7 +65,7 @@ class Wallet(Page):
         today = self.now.date()
         first = today - timedelta(days=PLOT_DAYS - 1)
         lines = await month_lines(self, self.me, {first.replace(day=1), today.replace(day=1)})
-        drawn = plot(by_day([line for month in lines.values() for line in month], "kind"), first, PLOT_DAYS)
+        drawn = plot(by_day([line for month in lines.values() for line in month], "kind"), first, PLOT_DAYS, KINDS)
         await self.page("wallet.html", plot=drawn, **await movements_of(self, self.me, older, lines))
 
 

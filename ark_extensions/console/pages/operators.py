@@ -61,7 +61,7 @@ class ConfirmDialog(AdminPage):
         view = next((r for r in found.items if r.id == recharge_id and r.provider == "manual"), None)
         if view is None:
             raise NotFound("There is no such transfer.")
-        self.fragment("_act.html", act="confirm", user=view.owner, recharge=view, reference=transfer_reference(view.id), balance=0)
+        self.fragment("_act.html", act="confirm", user=view.owner, recharge=view, reference=transfer_reference(view.id))
 
 
 class Vouchers(AdminPage):
@@ -92,7 +92,8 @@ class Prices(AdminPage):
                     "versions": found.versions,
                 }
             )
-        rows.sort(key=lambda r: (not r["on_sale"], r["subject"].startswith("disk:"), r["plan"] == "monthly", r["name"]))
+        places = {subject: place for place, subject in enumerate(offers)}
+        rows.sort(key=lambda r: (not r["on_sale"], r["subject"].startswith("disk:"), places.get(r["subject"], 0), r["name"]))
         await self.page("admin_prices.html", tab="prices", rows=rows)
 
 

@@ -6,7 +6,7 @@ a plot never has more colours than a reader can tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -39,9 +39,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Plot:
-    """``series``: (key, sum), the largest first; a piece's number is its place in it. ``top_micros``: where the axis ends."""
+    """``series``: (key, sum), the largest first; a piece's number is its place in it, and its colour stands at that place in
+    ``colours``. ``top_micros``: where the axis ends."""
 
     series: tuple[tuple[str, int], ...]
+    colours: tuple[int, ...]
     columns: tuple[Column, ...]
     top_micros: int
 
@@ -64,8 +66,9 @@ def round_up(micros: int) -> int:
         step *= 10
 
 
-def plot(days: Mapping[date, Mapping[str, int]], first: date, count: int) -> Plot:
-    """The ``count`` days from ``first`` on; days and keys that have nothing are empty columns."""
+def plot(days: Mapping[date, Mapping[str, int]], first: date, count: int, fixed: Sequence[str] = ()) -> Plot:
+    """The ``count`` days from ``first`` on; days and keys that have nothing are empty columns. ``fixed``: keys that have the
+    same colour in every plot, in this order."""
     wanted = [first + timedelta(days=n) for n in range(count)]
     sums: dict[str, int] = {}
     for day in wanted:
@@ -78,7 +81,14 @@ def plot(days: Mapping[date, Mapping[str, int]], first: date, count: int) -> Plo
     top = round_up(max((sum(days.get(day, {}).values()) for day in wanted), default=0) or 1)
     numbers = {key: number for number, (key, _) in enumerate(own)}
     columns = [_column(day, n, days.get(day, {}), numbers, top) for n, day in enumerate(wanted)]
-    return Plot(series, tuple(columns), top)
+    return Plot(series, colours([key for key, _ in series], fixed), tuple(columns), top)
+
+
+def colours(keys: Sequence[str], fixed: Sequence[str]) -> tuple[int, ...]:
+    """A colour for each key: its place in ``fixed``, else the next one that nobody has."""
+    taken = {fixed.index(key) for key in keys if key in fixed}
+    free = (number for number in range(len(keys) + len(fixed)) if number not in taken)
+    return tuple((fixed.index(key) if key in fixed else next(free)) % SERIES_MAX for key in keys)
 
 
 def _column(day: date, place: int, amounts: Mapping[str, int], numbers: Mapping[str, int], top: int) -> Column:

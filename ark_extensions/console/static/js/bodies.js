@@ -27,6 +27,11 @@ export function budgetOf(form) {
   return run === null && total === null ? null : { run, total };
 }
 
+function recharged(form) {
+  const preset = form.elements.preset.value;
+  return preset === "other" ? text(form, "amount") : preset;
+}
+
 function vouchers(form) {
   const days = text(form, "credit_days");
   return {
@@ -46,7 +51,7 @@ export const bodies = {
   disk: (form) => ({ data_disk_gib: Number(form.elements.data_disk_gib.value) }),
   buy: (form) => once(form, { offer: text(form, "offer"), months: Number(form.elements.months.value), auto_renew: form.elements.auto_renew.checked }),
   renew: (form) => once(form, { months: Number(form.elements.months.value) }),
-  recharge: (form) => once(form, { provider: form.elements.provider.value, amount: form.elements.preset.value || text(form, "amount") }),
+  recharge: (form) => once(form, { provider: form.elements.provider.value, amount: recharged(form) }),
   voucher: (form) => ({ code: text(form, "code") }),
   act: (form) => once(form, { amount: text(form, "amount"), reason: text(form, "reason") }),
   refund: (form) => once(form, { subject: text(form, "subject"), amount: text(form, "amount"), reason: text(form, "reason") }),

@@ -47,7 +47,7 @@ async function renewal(box) {
 // typing an amount chooses it
 document.addEventListener("input", (event) => {
   const form = event.target.closest("#recharge");
-  if (form && event.target.name === "amount") form.elements.preset.value = "";
+  if (form && event.target.name === "amount") form.querySelector('[name="preset"][value="other"]').checked = true;
 });
 
 after.pay = (form, data) => {
