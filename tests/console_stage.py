@@ -95,7 +95,7 @@ CATALOG: dict[str, Any] = {
 
 #: ways to pay in that need no server of others to be begun or to be heard of
 PAYMENTS = {"providers": ["manual", "stripe"], "manual_instructions": "Account 123"}
-WEBHOOK_SECRET = "whsec_test_only"  # noqa: S105
+WEBHOOK_SECRET = "whsec_test_only"
 
 HUB_CONFIG = """
 import os, sys
@@ -112,7 +112,7 @@ c.JupyterHub.hub_bind_url = "http://127.0.0.1:" + os.environ["STAGE_HUB_PORT"]
 c.JupyterHub.db_url = "sqlite:///hub.sqlite"
 c.JupyterHub.cookie_secret_file = os.path.abspath("hub_cookie_secret")
 c.JupyterHub.allow_named_servers = True
-c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0.5}
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 2}
 c.JupyterHub.log_level = "WARN"
 c.Spawner.consecutive_failure_limit = 0
 c.Spawner.server_token_scopes = ["access:servers!server", "users:activity!user", "access:services!service=console"]
