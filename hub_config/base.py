@@ -12,7 +12,7 @@ from ark_extensions.storage import Storage
 
 CONSOLE = "/services/console/"
 #: a refusal is the start request's own answer; what takes longer is answered 202 and told by events
-SLOW_SPAWN_SECONDS = 0.5
+SLOW_SPAWN_SECONDS = 1.0
 #: rows of servers beyond the platform's own limit, for released workspaces that can still be restored
 SPARE_SERVER_ROWS = 30
 
