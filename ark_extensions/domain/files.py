@@ -155,7 +155,8 @@ def check_fits(usage: Usage, reserved: Usage, limits: Limits, incoming: Usage) -
     left = limits.bytes - usage.bytes - reserved.bytes
     if incoming.bytes > max(left, 0) and incoming.bytes > 0:
         raise Full(
-            "This needs {needed_bytes} and your netdisk has {left_bytes} left of {limit_bytes}. Delete something, empty the trash, or clean unfinished uploads.",
+            "This needs {needed_bytes} and your netdisk has {left_bytes} left of {limit_bytes}. "
+            "Delete something, empty the trash, or clean unfinished uploads.",
             needed_bytes=incoming.bytes, left_bytes=max(left, 0), limit_bytes=limits.bytes,
         )  # fmt: skip
     if incoming.files > 0 and usage.files + reserved.files + incoming.files > limits.files:
@@ -206,8 +207,8 @@ def zip_name(path: str) -> str:
 
 
 TEXT_ENDINGS = frozenset(
-    "txt md rst log csv tsv json jsonl yaml yml toml ini cfg conf xml html htm css js ts py pyi r jl c h cc cpp hpp cu cuh java go rs sh bash"
-    " sql tex bib properties dockerfile makefile gitignore env lock diff patch svg".split()
+    "txt md rst log csv tsv json jsonl yaml yml toml ini cfg conf xml html htm css js ts py pyi r jl c h cc cpp hpp cu cuh java go rs sh"
+    " bash sql tex bib properties dockerfile makefile gitignore env lock diff patch svg".split()
 )
 IMAGE_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "bmp": "image/bmp"}
 

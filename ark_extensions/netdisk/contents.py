@@ -61,6 +61,10 @@ class FileContent(ApiHandler):
         if self.receiver is not None:
             await self.receiver.take(chunk)
 
+    @property
+    def holds(self) -> bool:
+        return self.receiver is not None and self.receiver.holds
+
     async def release(self) -> None:
         if self.receiver is not None:
             await self.receiver.release()

@@ -53,6 +53,10 @@ class DavHandler(DavReading):
         assert self.receiver is not None
         await self.receiver.take(chunk)
 
+    @property
+    def holds(self) -> bool:
+        return self.receiver is not None and self.receiver.holds
+
     async def release(self) -> None:
         if self.receiver is not None:
             await self.receiver.release()
@@ -164,7 +168,8 @@ class DavHandler(DavReading):
         if not keep:
             for token in [t for t, lock in self.desk.locks.items() if is_inside(lock.path, source)]:
                 del self.desk.locks[token]
-        if self.desk.may_have_properties or not keep:
+                await self.office.use(netdisk_dav.release_lock, token=token, owner=self.caller.user)
+        if self.desk.may_have_properties:
             await self.office.use(netdisk_dav.follow_files, owner=self.caller.user, source=source, target=target, keep=keep)
 
     def answer_problem(self, error: ArkError, status: int | None = None) -> None:

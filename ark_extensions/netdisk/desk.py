@@ -181,6 +181,7 @@ class Office:
         leftovers = await self.on_disk(tree.left_behind, frozenset(upload.id for upload in uploads))
         desk = Desk(owner, tree, view, locks)
         desk.promised = {upload.id: upload.length - upload.durable_bytes for upload in uploads}
+        desk.may_have_properties = await self.use(netdisk_dav.has_properties, owner=owner)
         self._desks[owner] = desk
         self._let_go_of_old()
         self.opened(desk, leftovers)

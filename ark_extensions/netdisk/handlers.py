@@ -21,6 +21,7 @@ from ark_extensions.domain.files import ChecksumMismatch, Full
 from ark_extensions.netdisk.auth import Caller, Tokens, Unauthenticated, caller_of, credentials
 from ark_extensions.netdisk.desk import Desk, Office
 from ark_extensions.usecases.netdisk_dav import Locked
+from ark_extensions.web.i18n import render_error
 
 log = logging.getLogger("ark.netdisk")
 
@@ -173,6 +174,11 @@ class FileHandler(RequestHandler):
             self.finish()
         return not self.refused
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is something to give back at the end."""
+        return False
+
     async def release(self) -> None:
         """Give back what the request holds; called once, whatever its end."""
 
@@ -186,7 +192,8 @@ class FileHandler(RequestHandler):
     def _let_go(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
-        asyncio.ensure_future(self.release())
+        if self.holds:
+            asyncio.ensure_future(self.release())
 
     # answers
 
@@ -225,7 +232,7 @@ class FileHandler(RequestHandler):
         self.set_status(status or status_of(error))
         if isinstance(error, Unauthenticated):
             self.set_header("WWW-Authenticate", 'Basic realm="Ark netdisk", charset="UTF-8"')
-        body = (str(error) + "\n").encode("utf-8", "replace")
+        body = (render_error(error, "en", self.office.settings.currency) + "\n").encode("utf-8", "replace")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("Content-Length", str(len(body)))
         self.write(body)

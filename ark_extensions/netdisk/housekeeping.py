@@ -74,11 +74,12 @@ class Housekeeping:
             meanwhile = desk.during_scan or NOTHING
         finally:
             desk.during_scan = None
-        # what the service changed during the scan may have been seen by it or not; the next scan knows
-        desk.usage = Usage(max(0, usage.bytes), max(0, usage.files))
+        # what came during the scan may have been seen by it or not: until the next one it counts, so that no limit is passed
+        meanwhile = Usage(max(0, meanwhile.bytes), max(0, meanwhile.files))
+        desk.usage = usage + meanwhile
         desk.unwritten = NOTHING
         await self._office.use(
-            netdisk.record_scan, owner=owner, usage=usage, meanwhile=NOTHING, took=timedelta(seconds=time.monotonic() - began),
+            netdisk.record_scan, owner=owner, usage=usage, meanwhile=meanwhile, took=timedelta(seconds=time.monotonic() - began),
             free_bytes=self._office.limits.free_bytes, now=self._office.clock(),
         )  # fmt: skip
         if meanwhile != NOTHING:

@@ -6,6 +6,7 @@ verified before the rename; whatever ends the request early leaves nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,9 +16,12 @@ from datetime import datetime
 from ark_extensions.domain.errors import Malformed
 from ark_extensions.domain.files import Checksum, ChecksumMismatch, Usage
 from ark_extensions.netdisk.desk import Desk, Office, Promise
-from ark_extensions.netdisk.refusals import Exists
+from ark_extensions.netdisk.refusals import Exists, refusing
 from ark_extensions.netdisk.sink import Sink
 from ark_extensions.netdisk.tree import Entry, Tree, entry_at, entry_of
+
+#: up to so many bytes a file is kept in memory until it is whole
+SMALL = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,26 @@ class Receiver:
         self._name = ""
         self._fd = -1
         self._sink: Sink | None = None
+        #: a small file waits in memory and is staged, written, synced and placed in one go
+        self._small: bytearray | None = None
 
     async def begin(self) -> None:
         """Refuses what cannot be: no parent, a folder of this name, no room."""
         arrival, tree = self._arrival, self._desk.tree
-        await self._office.on_disk(_check_place, tree, arrival.path)
+        if arrival.length is not None and arrival.length <= SMALL:
+            self._promise = self._held.enter_context(self._desk.admitted(Usage(arrival.length, 1)))
+            self._small = bytearray()
+            return
+        await self._office.on_disk(check_place, tree, arrival.path)
         self._promise = self._held.enter_context(self._desk.admitted(Usage(arrival.length or 0, 1)))
         self._name, self._fd = await self._office.on_disk(tree.stage)
         algorithm = arrival.checksum.algorithm if arrival.checksum else None
         self._sink = Sink(self._fd, self._office.on_disk, path=arrival.path, algorithm=algorithm)
 
     async def take(self, chunk: bytes) -> None:
+        if self._small is not None:
+            self._small += chunk
+            return
         assert self._sink is not None and self._promise is not None
         if self._arrival.length is None:
             self._promise.more(Usage(len(chunk), 0))
@@ -61,13 +74,12 @@ class Receiver:
 
     async def finish(self, check: Callable[[Entry | None], None] = lambda _: None) -> tuple[str, bool, Entry]:
         """→ (the path it got, whether something new is there now, what it is). ``check`` may refuse at the last moment."""
-        assert self._sink is not None
-        arrival, sink = self._arrival, self._sink
-        await sink.end()
-        if arrival.length is not None and sink.written != arrival.length:
-            raise Malformed("The request ended before the file did.")
-        if arrival.checksum is not None and sink.digest() != arrival.checksum.digest:
-            raise ChecksumMismatch("What arrived is not what was sent: the checksum differs. Upload it again.")
+        arrival = self._arrival
+        if self._sink is not None:
+            await self._sink.end()
+            self._verify(self._sink.written, self._sink.digest())
+        elif self._small is not None:
+            self._verify(len(self._small), hashlib.new(arrival.checksum.algorithm, self._small).hexdigest() if arrival.checksum else "")
         seen: list[Entry | None] = []
 
         def look(there: Entry | None) -> None:
@@ -75,7 +87,8 @@ class Receiver:
             check(there)
 
         async with self._desk.alone(arrival.path):
-            path, freed, entry = await self._office.on_disk(self._publish, look)
+            place = self._publish if self._small is None else self._place_small
+            path, freed, entry = await self._office.on_disk(place, look)
         self._name = ""
         is_new = seen[-1] is None or path != arrival.path
         self._desk.account(Usage(entry.allocated - freed, 1 if is_new else 0))
@@ -88,6 +101,31 @@ class Receiver:
         )
         return path, freed, entry_of(path.rpartition("/")[2], os.fstat(self._fd))
 
+    def _verify(self, length: int, digest: str) -> None:
+        if self._arrival.length is not None and length != self._arrival.length:
+            raise Malformed("The request ended before the file did.")
+        if self._arrival.checksum is not None and digest != self._arrival.checksum.digest:
+            raise ChecksumMismatch("What arrived is not what was sent: the checksum differs. Upload it again.")
+
+    def _place_small(self, look: Callable[[Entry | None], None]) -> tuple[str, int, Entry]:
+        check_place(self._desk.tree, self._arrival.path)
+        self._name, self._fd = self._desk.tree.stage()
+        try:
+            with refusing(self._arrival.path):
+                os.write(self._fd, self._small or b"")
+            return self._publish(look)
+        except BaseException:
+            self._desk.tree.discard(self._name)
+            raise
+        finally:
+            os.close(self._fd)
+            self._name, self._fd = "", -1
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to give back."""
+        return self._fd >= 0 or bool(self._name) or self._sink is not None or self._promise is not None
+
     async def release(self) -> None:
         """Give everything back. Safe to call at any moment and again."""
         fd, self._fd = self._fd, -1
@@ -99,9 +137,10 @@ class Receiver:
         if name:
             await self._office.on_disk(self._desk.tree.discard, name)
         self._held.close()
+        self._promise, self._sink = None, None
 
 
-def _check_place(tree: Tree, path: str) -> None:
+def check_place(tree: Tree, path: str) -> None:
     with tree.parent(path) as (folder, name):
         there = entry_at(folder, name)
     if there is not None and there.is_folder:

@@ -297,6 +297,10 @@ class UploadHandler(TusHandler):
             await drop_upload(self.office, self.desk, self.upload.id)
         self.set_status(204)
 
+    @property
+    def holds(self) -> bool:
+        return self._fd >= 0 or self._writing is not None
+
     async def release(self) -> None:
         fd, self._fd = self._fd, -1
         if self._sink is not None and fd >= 0:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ark_extensions.domain.errors import NotFound
@@ -67,9 +67,8 @@ class TrashItem:
     expires_at: datetime
 
 
-def _insert(connection: Connection, table: type[object] | object) -> sqlite.Insert | postgresql.Insert:
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return module.insert(table)  # type: ignore[arg-type]
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def open_netdisk(storage: Storage, *, owner: str, now: datetime) -> bool:
@@ -118,14 +117,13 @@ def add_usage(storage: Storage, *, changes: Mapping[str, Usage], now: datetime) 
             )  # fmt: skip
 
 
-def _at_least_zero(value: object) -> object:
-    from sqlalchemy import case
-
-    return case((value < literal(0), literal(0)), else_=value)  # type: ignore[operator]
+def _at_least_zero(value: ColumnElement[int]) -> ColumnElement[int]:
+    return case((value < 0, 0), else_=value)
 
 
 def record_scan(storage: Storage, *, owner: str, usage: Usage, meanwhile: Usage, took: timedelta, free_bytes: int, now: datetime) -> None:
-    """An exact measure of the tree, plus what the service changed while it was taken; and the hour's record of usage."""
+    """An exact measure of the tree, plus what came while it was taken (seen or not: for limits it counts, for the hour's record,
+    from which a charge is made, it does not)."""
     total = Usage(max(0, usage.bytes + meanwhile.bytes), max(0, usage.files + meanwhile.files))
     hour = now.replace(minute=0, second=0, microsecond=0)
     with storage.write() as connection:
@@ -134,11 +132,9 @@ def record_scan(storage: Storage, *, owner: str, usage: Usage, meanwhile: Usage,
             .where(netdisks.c.owner == owner)
             .values(used_bytes=total.bytes, used_files=total.files, scanned_at=now, scan_millis=int(took.total_seconds() * 1000))
         )
-        beyond = billable_bytes(total.bytes, Limits(0, 0, free_bytes))
-        row = _insert(connection, netdisk_usage).values(
-            owner=owner, hour=hour, used_bytes=total.bytes, used_files=total.files, billable_bytes=beyond
-        )
-        values = {"used_bytes": total.bytes, "used_files": total.files, "billable_bytes": beyond}
+        beyond = billable_bytes(usage.bytes, Limits(0, 0, free_bytes))
+        values = {"used_bytes": usage.bytes, "used_files": usage.files, "billable_bytes": beyond}
+        row = _insert(connection, netdisk_usage).values(owner=owner, hour=hour, **values)
         connection.execute(row.on_conflict_do_update(index_elements=["owner", "hour"], set_=values))
 
 

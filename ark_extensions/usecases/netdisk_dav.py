@@ -100,6 +100,12 @@ def properties_of(storage: Storage, *, owner: str, folder: str, with_children: b
     return found
 
 
+def has_properties(storage: Storage, *, owner: str) -> bool:
+    """Whether any file of the owner has one: most have none, and need not be asked."""
+    with storage.read() as connection:
+        return connection.execute(select(netdisk_properties.c.path).where(netdisk_properties.c.owner == owner).limit(1)).first() is not None
+
+
 def change_properties(storage: Storage, *, owner: str, path: str, changes: Mapping[str, str | None]) -> None:
     """Set (XML) or remove (None) properties, all or none."""
     c, key = netdisk_properties.c, stored(path)

@@ -31,7 +31,8 @@ def netdisk(visitor: Visitor) -> Page:
 
 
 def row(page: Page, name: str) -> Any:
-    return page.locator("#nd-rows tr", has=page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True)))
+    named = page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True))
+    return page.locator("#nd-rows tr", has=named)
 
 
 def act(page: Page, name: str, what: str) -> None:
@@ -57,7 +58,8 @@ def test_the_navigation_leads_to_the_netdisk(visit: Visit) -> None:
 def test_upload_conflict_rename_trash_and_restore(visit: Visit) -> None:
     visitor = visit()
     page = netdisk(visitor)
-    upload(page, {"name": "数据.txt", "mimeType": "text/plain", "buffer": b"one"}, {"name": "b.txt", "mimeType": "text/plain", "buffer": b"two"})
+    one = {"name": "数据.txt", "mimeType": "text/plain", "buffer": b"one"}
+    upload(page, one, {"name": "b.txt", "mimeType": "text/plain", "buffer": b"two"})
     expect(row(page, "数据.txt")).to_be_visible()
     assert (tree(visitor) / "数据.txt").read_bytes() == b"one"
     upload(page, {"name": "b.txt", "mimeType": "text/plain", "buffer": b"three"})
@@ -110,7 +112,8 @@ def test_a_large_upload_pauses_and_goes_on_after_the_service_was_killed(visit: V
     data = os.urandom(MIB) * 160
     (tmp_path / "big.bin").write_bytes(data)
     session = page.context.new_cdp_session(page)
-    session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * MIB})
+    slow = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * MIB}
+    session.send("Network.emulateNetworkConditions", slow)
     upload(page, tmp_path / "big.bin")
     expect(page.locator(".nd-tray li")).to_contain_text(re.compile(r"[1-9]\d* % · "))
     visitor.shot("netdisk-transfer")
@@ -189,6 +192,6 @@ def test_a_script_of_another_page_cannot_call_with_the_cookie_alone(visit: Visit
     status = page.evaluate("fetch('/services/netdisk/api/v1/list', {credentials: 'same-origin'}).then((r) => r.status)")
     assert status == 403
     status = page.evaluate(
-        "fetch('/services/netdisk/api/v1/folders', {method: 'POST', credentials: 'same-origin', body: '{\"path\":\"x\"}'}).then((r) => r.status)"
+        "fetch('/services/netdisk/api/v1/folders', {method: 'POST', body: '{\"path\":\"x\"}'}).then((r) => r.status)"
     )
     assert status == 403 and not (tree(visitor) / "x").exists()

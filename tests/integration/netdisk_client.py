@@ -29,7 +29,9 @@ def basic(user: str, token: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{token}".encode()).decode()
 
 
-def ask(server: Server, method: str, path: str, body: Any = None, *, user: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+def ask(
+    server: Server, method: str, path: str, body: Any = None, *, user: str | None = None, headers: dict[str, str] | None = None
+) -> Answer:
     """``path`` below ``/services/netdisk``, sent as it is."""
     user = user or server.user
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)

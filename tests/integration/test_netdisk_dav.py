@@ -39,9 +39,8 @@ def destination(server: Server, path: str) -> str:
 
 @pytest.mark.skipif(shutil.which("litmus") is None, reason="litmus is not installed")
 def test_litmus_passes_every_group(server: Server, tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["litmus", "-k", f"{server.url}/dav/", server.user, f"token-{server.user}"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    command = ["litmus", "-k", f"{server.url}/dav/", server.user, f"token-{server.user}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     summaries = dict(re.findall(r"<- summary for `(\w+)': of \d+ tests run: \d+ passed, (\d+) failed", done.stdout))
     assert summaries == dict.fromkeys(("basic", "copymove", "props", "locks", "http"), "0"), done.stdout[-4000:]
 
@@ -106,7 +105,8 @@ def test_two_clients_do_not_overwrite_each_other_unseen(server: Server) -> None:
 
 
 BAD_PATHS = [
-    "/dav/..", "/dav/../x", "/dav/%2e%2e/x", "/dav/%2E%2E/%2e%2e/etc/passwd", "/dav/a/..%2f..%2fx", "/dav/a%2fb", "/dav/%00", "/dav/x%00.txt",
+    "/dav/..", "/dav/../x", "/dav/%2e%2e/x", "/dav/%2E%2E/%2e%2e/etc/passwd", "/dav/a/..%2f..%2fx", "/dav/a%2fb", "/dav/%00",
+    "/dav/x%00.txt",
     "/dav/a/%2e/b", "/dav/" + "x" * 256, "/dav/" + "/".join(["d"] * 200), "/dav/%0a", "/dav/a#b", "/dav/a?b",
 ]  # fmt: skip
 
@@ -213,7 +213,7 @@ def test_names_keep_their_bytes(server: Server) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><propfind xmlns="DAV:"><prop><a>&a;</a></prop></propfind>',
+        '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><propfind xmlns="DAV:"><prop>&a;</prop></propfind>',
         '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><propfind xmlns="DAV:">&b;</propfind>',
         "<propfind", "<a/>", "x" * 300_000,
     ],

@@ -120,7 +120,8 @@ def raw_patch(server: Server, where: str, at: int, length: int) -> socket.socket
     """A PATCH whose body is sent by hand."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     head = (
-        f"PATCH /services/netdisk{where} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(server.user, 'token-' + server.user)}\r\nTus-Resumable: 1.0.0\r\n"
+        f"PATCH /services/netdisk{where} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n"
+        f"Authorization: {basic(server.user, 'token-' + server.user)}\r\n"
         f"Upload-Offset: {at}\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {length}\r\n\r\n"
     )
     connection.sendall(head.encode())
@@ -195,7 +196,7 @@ def test_unfinished_uploads_expire_and_free_their_room(tmp_path: Path) -> None:
         gib = 1024 * MIB
         where = address(begin_tus(server, "half", gib * 6 // 10))
         refused = begin_tus(server, "other", gib * 6 // 10)
-        assert refused.status == 507 and b"left of" in refused.body, "room is promised to the unfinished one"
+        assert refused.status == 507 and b"netdisk_full" in refused.body, "room is promised to the unfinished one"
         assert ask(server, "DELETE", where, headers=TUS).status == 204
         assert begin_tus(server, "other", gib * 6 // 10).status == 201
     finally:

@@ -85,7 +85,8 @@ def test_links_that_leave_are_refused_by_everything(tree: Tree, data: Path, targ
     (data / "a").mkdir()
     (data / "link").symlink_to(target)
     acts = [
-        lambda: tree.look("link/x"), lambda: tree.open_file("link/x"), lambda: tree.make_folder("link/x"), lambda: put(tree, "link/x", b"x"),
+        lambda: tree.look("link/x"), lambda: tree.open_file("link/x"), lambda: tree.make_folder("link/x"),
+        lambda: put(tree, "link/x", b"x"),
         lambda: tree.move("a", "link/x", on_conflict="refuse"), lambda: tree.take_out("link/x"), lambda: tree.put_in_trash("link/x", "id"),
         lambda: list_folder(tree, "link"), lambda: Copy(tree).run("link/x", "y", on_conflict="refuse"),
         lambda: Copy(tree).run("a", "link/x", on_conflict="refuse"), lambda: search(tree, "link", "p"), lambda: weigh(tree, "link/x"),
