@@ -115,8 +115,8 @@ PAGES: dict[str, tuple[str, str, str]] = {
     r"bills\.csv": (ACCOUNT, "bills.csv", "GET"),
     "bills/lines": (ACCOUNT, "bills/lines?month=2026-11&subject=run:x", "GET"),
     "assets": (ACCOUNT, "assets", "GET"),
-    "assets/buy": (ACCOUNT, "assets/buy?offer=nothing", "GET"),
-    "assets/([A-Za-z0-9-]{1,64})/renew": (ACCOUNT, "assets/nothing/renew", "GET"),
+    "assets/buy": (ACCOUNT, "assets/buy?offer=absent", "GET"),
+    "assets/([A-Za-z0-9-]{1,64})/renew": (ACCOUNT, "assets/absent/renew", "GET"),
     "disks": (ACCOUNT, "disks", "GET"),
     "ssh-keys": (ACCOUNT, "ssh-keys", "GET"),
     "ssh-keys/([A-Za-z0-9-]{1,64})/delete": (ACCOUNT, "ssh-keys/nothing/delete", "GET"),
@@ -126,7 +126,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "admin/money": (ADMINS, "admin/money", "GET"),
     "admin/money/books": (ADMINS, "admin/money/books", "GET"),
     "admin/money/recharges": (ADMINS, "admin/money/recharges", "GET"),
-    "admin/money/recharges/([A-Za-z0-9-]{1,64})/confirm": (ADMINS, "admin/money/recharges/nothing/confirm", "GET"),
+    "admin/money/recharges/([A-Za-z0-9-]{1,64})/confirm": (ADMINS, "admin/money/recharges/absent/confirm", "GET"),
     "admin/money/vouchers": (ADMINS, "admin/money/vouchers", "GET"),
     "admin/money/prices": (ADMINS, "admin/money/prices", "GET"),
     "admin/money/prices/change": (ADMINS, "admin/money/prices/change?subject=offer:cpu-1", "GET"),
@@ -264,7 +264,7 @@ def test_who_may_open_a_page(stage: Stage, tokens: dict[str, str | None], patter
     elif caller in ("anonymous", "expired token", "invented token"):
         assert answer.status == 401
     elif caller in ("owner", "other user", "admin") and (access == ACCOUNT or caller == "admin"):
-        absent = (caller == "admin" and "/mine/" in path) or "nothing" in path
+        absent = (caller == "admin" and "/mine/" in path) or "absent" in path
         assert answer.status in ({404, 409} if absent else {200, 302, 303}), answer.body
     else:
         assert answer.status == 403
