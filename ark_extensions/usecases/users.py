@@ -28,7 +28,7 @@ def _nobody() -> str:
 
 
 def _view(row: Row[tuple[object, ...]]) -> UserView:
-    return UserView(row.name, row.admin, row.language, row.created_at)
+    return UserView(row.name, row.admin, row.language, row.created_at, row.email)
 
 
 def ensure_user(storage: Storage, *, name: str, admin: bool, opening_credit_micros: int, now: datetime) -> UserView:
@@ -68,6 +68,12 @@ def set_language(storage: Storage, *, user: str, language: str) -> None:
         raise InvalidField("Choose zh or en.", field="language")
     with storage.write() as connection:
         connection.execute(update(users).where(users.c.name == user).values(language=language))
+
+
+def set_email(storage: Storage, *, user: str, email: str | None) -> None:
+    """Where notices are mailed; None: nowhere."""
+    with storage.write() as connection:
+        connection.execute(update(users).where(users.c.name == user).values(email=email))
 
 
 def set_password(storage: Storage, *, user: str, password: str, now: datetime) -> None:

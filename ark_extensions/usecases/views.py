@@ -31,6 +31,7 @@ class UserView:
     admin: bool
     language: str | None
     created_at: datetime
+    email: str | None = None
 
 
 @dataclass(frozen=True)

@@ -177,14 +177,13 @@ def test_a_body_beyond_all_measure_ends_the_connection(stage: Stage) -> None:
     with socket.create_connection(("127.0.0.1", stage.console_port), timeout=10) as s:
         s.sendall(b"POST /services/console/api/v1/workspaces HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
         assert s.recv(100).startswith(b"HTTP/1.1 400")
-        assert s.recv(1000) == b"" or True
     assert stage.console_answers()
 
 
 def test_errors_speak_the_callers_language(stage: Stage) -> None:
     token = stage.user(USER)
     said = {
-        language: stage.api("POST", "/workspaces", token=token, body=changed({"offer": ...}), headers={"Accept-Language": language}).json[
+        language: stage.api("POST", "/workspaces", token=token, body=changed({"image": ...}), headers={"Accept-Language": language}).json[
             "error"
         ]
         for language in ("zh", "zh-CN,zh;q=0.9,en;q=0.5", "en", "fr")

@@ -115,3 +115,13 @@ def test_anothers_recharge_is_not_there(stage: Stage, payer: tuple[str, str]) ->
     stranger = stage.user("payer-stranger")
     for method in ("GET", "DELETE"):
         assert stage.api(method, f"/wallet/recharges/{recharge_id}", token=stranger, body=None if method == "GET" else {}).status == 404
+
+
+def test_an_address_for_notices_is_kept_and_a_wrong_one_refused(stage: Stage) -> None:
+    token = stage.user("mailed")
+    assert stage.api("PATCH", "/me", token=token, body={"email": "li@example.org"}).json["email"] == "li@example.org"
+    for wrong in ("nobody", "a@b@c", "a b@c", "a@b\r\nBcc: x@y", "<a@b>", "x" * 400 + "@y"):
+        refused = stage.api("PATCH", "/me", token=token, body={"email": wrong})
+        assert (refused.status, refused.field) == (422, "email")
+    assert stage.api("PATCH", "/me", token=token, body={"language": "zh"}).json["email"] == "li@example.org"
+    assert stage.api("PATCH", "/me", token=token, body={"email": None}).json["email"] is None

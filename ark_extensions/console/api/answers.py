@@ -261,6 +261,7 @@ class Limits(Output):
 
 class Me(Output):
     name: str
+    email: str | None
     admin: bool
     language: Literal["zh", "en"]
     currency: str

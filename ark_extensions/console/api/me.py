@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ark_extensions.console.api import answers as a
-from ark_extensions.console.api.models import LanguageBody
+from ark_extensions.console.api.models import MeBody
 from ark_extensions.console.api.routes import Call, Route
-from ark_extensions.usecases.users import get_user, set_language
+from ark_extensions.usecases.users import get_user, set_email, set_language
 
 
 async def me(call: Call) -> a.Me:
@@ -19,18 +19,28 @@ async def me(call: Call) -> a.Me:
     )
     language = (user.language if user else None) or call.handler.language
     return a.Me.model_validate(
-        {"name": call.user, "admin": call.principal.admin, "language": language, "currency": call.currency, "limits": limits}
+        {
+            "name": call.user,
+            "email": user.email if user else None,
+            "admin": call.principal.admin,
+            "language": language,
+            "currency": call.currency,
+            "limits": limits,
+        }
     )
 
 
-async def choose_language(call: Call) -> a.Me:
-    body: LanguageBody = call.body
-    await call.use(set_language, user=call.user, language=body.language)
-    call.ark.languages[call.user] = body.language
+async def change_me(call: Call) -> a.Me:
+    body: MeBody = call.body
+    if body.language is not None:
+        await call.use(set_language, user=call.user, language=body.language)
+        call.ark.languages[call.user] = body.language
+    if "email" in body.model_fields_set:
+        await call.use(set_email, user=call.user, email=body.email)
     return await me(call)
 
 
 ROUTES = (
     Route("GET", "/me", "Who you are, and your limits", me, a.Me),
-    Route("PATCH", "/me", "Choose your language", choose_language, a.Me, body=LanguageBody),
+    Route("PATCH", "/me", "Choose your language, and where notices are mailed", change_me, a.Me, body=MeBody),
 )

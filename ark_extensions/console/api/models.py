@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
+from ark_extensions.domain.accounts import check_email
 from ark_extensions.domain.autostop import MAX_AHEAD, MAX_IDLE_MINUTES, MIN_IDLE_MINUTES, check_idle_minutes
 from ark_extensions.domain.errors import ArkError, InvalidField
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS, parse_amount
@@ -201,8 +202,11 @@ class ReleaseBody(Input):
     confirm: Annotated[StrictStr, Field(max_length=TEXT_MAX)]
 
 
-class LanguageBody(Input):
-    language: Literal["zh", "en"]
+class MeBody(Input):
+    """What is left out stays; ``email`` null: no notices by mail."""
+
+    language: Literal["zh", "en"] | None = None
+    email: Annotated[StrictStr, Field(max_length=320), AfterValidator(_rule(check_email))] | None = None
 
 
 class CreditBody(Input):
