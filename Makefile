@@ -10,7 +10,7 @@ BOOTSTRAP = ARK_BEGAN=$$(date +%s.%N) $(or $(PYTHON),python3) -m hub_config.boot
 DEV = $$($(or $(PYTHON),python3) -c 'from ark_extensions.environments import environments; print(environments().dev)')/bin
 DIR_OPTION = $(if $(DIR),--dir '$(DIR)')
 
-.PHONY: help up down vscode test check format bench lock i18n-extract test-env
+.PHONY: help up down vscode test soak check format bench lock i18n-extract test-env
 
 help: ## list what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -32,6 +32,10 @@ test-env:
 
 test: test-env ## run all tests [TIERS="unit contract integration browser" ARGS=…]
 	@$(DEV)/python tests/tiers.py $(TIERS) $(if $(ARGS),-- $(ARGS))
+
+soak: test-env ## the money tests for hours: 1,000,000 simulated steps, 100,000 kills
+	@ARK_SOAK_STEPS=1000000 ARK_KILLS=100000 PYTHONPATH=. $(DEV)/python -m pytest -q tests/integration/test_money_simulation.py \
+		tests/integration/test_money_kills.py
 
 check: ## style, types, layers, documents, translations
 	@$(BOOTSTRAP) test-env --only-dev
