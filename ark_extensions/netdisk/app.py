@@ -19,7 +19,7 @@ from tornado.web import Application, RequestHandler
 
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.hub import Hub
-from ark_extensions.netdisk import api, contents, kernel, pages
+from ark_extensions.netdisk import api, api_kept, contents, kernel, pages
 from ark_extensions.netdisk.auth import PREFIX, Tokens
 from ark_extensions.netdisk.auth import Hub as KnowsTokens
 from ark_extensions.netdisk.dav_writes import DavHandler
@@ -53,6 +53,7 @@ def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsT
         (rf"{PREFIX}/tus/([0-9a-f]{{32}})", UploadHandler),
         (rf"{PREFIX}/health", HealthHandler),
         *api.ROUTES,
+        *api_kept.ROUTES,
         *contents.ROUTES,
     ]
     if oauth is not None:

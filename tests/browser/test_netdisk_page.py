@@ -126,6 +126,57 @@ def test_a_large_upload_pauses_and_goes_on_after_the_service_was_killed(visit: V
     assert not visitor.problems
 
 
+def test_an_upload_goes_on_after_the_tab_was_closed(visit: Visit, tmp_path: Path) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    data = os.urandom(MIB) * 150
+    (tmp_path / "big.bin").write_bytes(data)
+    session = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * MIB}
+    session.send("Network.emulateNetworkConditions", slow)
+    upload(page, tmp_path / "big.bin")
+    expect(page.locator(".nd-tray li")).to_contain_text(re.compile(r"(4[4-9]|[5-8]\d) % · "), timeout=30_000)
+    page.close(run_before_unload=False)
+    visitor.page = page = visitor.page.context.new_page()
+    netdisk(visitor)
+    expect(page.get_by_role("button", name=re.compile("1 unfinished uploads hold"))).to_be_visible()
+    offsets: list[int] = []
+    page.on("request", lambda sent: offsets.append(int(sent.headers["upload-offset"])) if sent.method == "PATCH" else None)
+    upload(page, tmp_path / "big.bin")
+    expect(row(page, "big.bin")).to_be_visible(timeout=60_000)
+    assert (tree(visitor) / "big.bin").read_bytes() == data
+    assert offsets and offsets[0] >= 64 * MIB, "it went on where it was"
+
+
+def test_files_and_folders_are_dropped(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    page.evaluate(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File(["dropped"], "dropped.txt", {type: "text/plain"}));
+          for (const kind of ["dragenter", "dragover", "drop"])
+            document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+        }"""
+    )
+    expect(row(page, "dropped.txt")).to_be_visible()
+    assert (tree(visitor) / "dropped.txt").read_text() == "dropped"
+
+
+def test_in_chinese_and_in_the_dark(visit: Visit) -> None:
+    visitor = visit(locale="zh-CN")
+    (tree(visitor) / "报告.txt").write_text("x")
+    page = netdisk(visitor)
+    expect(page.get_by_role("heading", level=1)).to_have_text("网盘")
+    expect(page.locator("#nd-note")).to_have_text("1 项")
+    page.locator("button[name=theme]").first.click()
+    page.locator("button[name=theme]").first.click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.get_by_role("button", name="命令行").click()
+    expect(page.locator("#nd-dialog")).to_contain_text("生成令牌")
+    visitor.shot("netdisk-zh-dark")
+
+
 def test_previews_show_and_run_nothing(visit: Visit) -> None:
     visitor = visit()
     (tree(visitor) / "page.html").write_text("<script>document.title='owned'</script><h1>hello</h1>")
