@@ -15,6 +15,7 @@ from bench.measure import Row, table, write_results
 BENCHES = {
     "journal": "bench.journal",
     "looks": "bench.looks",
+    "settling": "bench.settling",
     "lateness": "bench.lateness",
     "netdisk": "bench.netdisk",
     "list": "bench.list_page",
