@@ -9,10 +9,12 @@ import pytest
 
 from ark_extensions.console.pages import assets, bills, look, notices, plots
 from ark_extensions.domain.offers import Offer, Plan, Quantities
+from ark_extensions.payments.manual import transfer_reference
 from ark_extensions.usecases.assets import AssetView
 from ark_extensions.usecases.bills import BillLine
 from ark_extensions.usecases.notices import Notice
-from ark_extensions.usecases.views import Sentence
+from ark_extensions.usecases.recharges import RechargeView
+from ark_extensions.usecases.views import Sentence, WalletView
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FIRST = date(2026, 11, 1)
@@ -119,3 +121,35 @@ def test_what_was_told_stays_and_leads_somewhere_but_a_low_wallet_is_said_by_the
     assert [(n.id, n.tone, n.place) for n in notices.told(stored)] == [(2, "warning", "recharge"), (3, "info", "wallet")]
     html = look.environment("en", "CNY").get_template("_notices.html").render(notices=notices.told(stored))
     assert 'data-path="notices/2"' in html and "/services/console/recharge" in html
+
+
+def recharge_page(providers: list[str], recharges: list[RechargeView]) -> str:
+    frame: dict[str, Any] = {
+        "wallet": WalletView(5, 0, None), "wallet_level": "", "notices": [], "theme": "auto", "navigation": (), "groups": {},
+        "grouped": (), "section": "recharge", "xsrf": "", "here": "", "workspaces": None, "now": NOW, "me": "alice", "admin": False,
+    }  # fmt: skip
+    about = {
+        "providers": providers,
+        "recharges": recharges,
+        "presets": (20_000_000,),
+        "instructions": EVIL,
+        "reference": transfer_reference,
+    }
+    return look.environment("en", "CNY").get_template("recharge.html").render(**frame, **about)
+
+
+def test_an_installation_without_payments_says_how_money_comes() -> None:
+    html = recharge_page([], [])
+    assert "takes no payments online" in html and "administrator" in html
+    assert 'data-path="wallet/vouchers"' in html and 'data-path="wallet/recharges"' not in html
+
+
+def test_a_recharge_says_what_is_to_be_done() -> None:
+    def view(provider: str, status: str, pay_url: str | None) -> RechargeView:
+        return RechargeView("0123456789abcdef", "alice", provider, 20_000_000, status, pay_url, NOW, None)
+
+    by_transfer = recharge_page(["manual"], [view("manual", "pending", None)])
+    assert "0123456789AB" in by_transfer and "<script>alert" not in by_transfer
+    assert 'href="https://pay.example/x"' in recharge_page(["stripe"], [view("stripe", "pending", "https://pay.example/x")])
+    assert "did not answer" in recharge_page(["stripe"], [view("stripe", "pending", None)])
+    assert 'data-send="DELETE"' not in recharge_page(["manual"], [view("manual", "paid", None)])
