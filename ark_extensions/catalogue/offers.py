@@ -68,9 +68,7 @@ def gpu_offers(nodes: Sequence[Node], memory_gib: Mapping[str, int], rules: Mapp
     return offers
 
 
-def _gpu_offer(
-    model: str, count: int, gpu_memory_gib: int, vcpu: int, memory_mib: int, price: Decimal, rules: Mapping[str, Any]
-) -> Offer:
+def _gpu_offer(model: str, count: int, gpu_memory_gib: int, vcpu: int, memory_mib: int, price: Decimal, rules: Mapping[str, Any]) -> Offer:
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
     return {
         "id": f"{slug}-{count}-{vcpu}c-{_gib(memory_mib).replace('.', '-')}g",
