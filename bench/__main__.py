@@ -17,6 +17,7 @@ BENCHES = {
     "looks": "bench.looks",
     "settling": "bench.settling",
     "lateness": "bench.lateness",
+    "ssh": "bench.ssh",
     "netdisk": "bench.netdisk",
     "list": "bench.list_page",
     "start": "bench.start",

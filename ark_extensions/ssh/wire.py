@@ -1,19 +1,22 @@
 """asyncssh's server connection, with fewer system calls: what is written in one turn of the loop is sent at once.
 
-Two changes to the base class (names in it: ``send_packet``, ``_send``, ``_force_close``). It puts an empty packet before each one, a
-cure for CBC ciphers, which the gateway does not offer; and it sends each packet by itself. Together that is half of the
-gateway's time at bulk data.
+Changes to the base class (names in it: ``send_packet``, ``_send``, ``_force_close``, and what `send_data` reads). It puts an empty packet
+before each one, a cure for CBC ciphers, which the gateway does not offer; it sends each packet by itself; and it copies
+bulk data seven times. Together that is more than half of the gateway's time at bulk data.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
+import time
 from typing import Any
 
 import asyncssh
-from asyncssh.constants import MSG_IGNORE
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_IGNORE
+from asyncssh.packet import String, UInt32
 
 from ark_extensions.ssh.tally import clean
 
@@ -47,6 +50,22 @@ class GatewayConnection(asyncssh.SSHServerConnection):
     def send_packet(self, pkttype: int, *args: bytes, handler: object = None) -> None:
         if pkttype != MSG_IGNORE:
             super().send_packet(pkttype, *args, handler=handler)
+
+    def send_data(self, channel: int, data: memoryview) -> None:
+        """One packet of a channel's data, as `send_packet` would send it, with two copies of the data instead of seven."""
+        encryption = self._send_encryption
+        rekey_due = self._rekey_bytes_sent >= self._rekey_bytes or (self._rekey_seconds and time.monotonic() >= self._rekey_time)
+        if encryption is None or not self._kex_complete or rekey_due:
+            super().send_packet(MSG_CHANNEL_DATA, UInt32(channel), String(bytes(data)))
+            return
+        size = 9 + len(data)
+        padding = -(self._send_enchdrlen + size) % self._send_blocksize
+        padding += self._send_blocksize if padding < 4 else 0
+        head = bytes((padding, MSG_CHANNEL_DATA)) + UInt32(channel) + UInt32(len(data))
+        packet = b"".join((head, data, os.urandom(padding)))
+        self._gathered.add(b"".join(encryption.encrypt_packet(self._send_seq, UInt32(len(packet)), packet)))
+        self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
+        self._rekey_bytes_sent += len(packet)
 
     def _send(self, data: bytes) -> None:
         self._gathered.add(data)
