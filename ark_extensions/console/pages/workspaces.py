@@ -40,7 +40,8 @@ class Workspaces(Page):
         mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
         await self.page(
             "workspaces.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, ssh=await ssh_column(self),
-            chosen=self.get_query_argument("events", "")[:30], new=self.get_query_argument("new", "")[:30], cursor=max((v.event_cursor for v in mine), default=0),
+            chosen=self.get_query_argument("events", "")[:30], new=self.get_query_argument("new", "")[:30],
+            cursor=max((v.event_cursor for v in mine), default=0),
             open_events=bool(self.get_query_argument("events", "") or self.get_query_argument("new", "")),
         )  # fmt: skip
 
