@@ -19,17 +19,21 @@ CONSOLE_TOKEN_SCOPES = [ACCOUNT, USE_CONSOLE, "read:users!user", "servers!user"]
 #: the netdisk's page makes, lists and revokes the user's personal tokens with the user's own
 NETDISK_TOKEN_SCOPES = [ACCOUNT, USE_NETDISK, "read:users:name!user", "tokens!user"]
 LOOP_SCOPES = ["servers", "list:users"]
+#: how long the Hub's own start waits for a service: its route is made when it comes later, too
+HUB_WAITS_SECONDS = 5
 OPERATOR_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics"]
 
 
 def configure(c: Any, settings: Settings) -> None:
     c.JupyterHub.custom_scopes = {ACCOUNT: {"description": "Act as your whole Ark account: workspaces, wallet and files"}}
-    loops = (_api_only(name, settings) for name in ("billing", "autostop", "reconcile", "operator"))
+    loops = (_api_only(name, settings) for name in ("billing", "autostop", "reconcile", "ssh", "operator"))
     c.JupyterHub.services = [_console(settings), _netdisk(settings), *loops]
     c.JupyterHub.load_roles = [
         {"name": "user", "scopes": ["self", USE_CONSOLE, USE_NETDISK, ACCOUNT]},
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", USE_CONSOLE]},
         {"name": "ark-loops", "scopes": LOOP_SCOPES, "services": ["billing", "autostop", "reconcile"]},
+        # a connection may start a stopped workspace, where its owner allowed that
+        {"name": "ark-ssh", "scopes": ["servers"], "services": ["ssh"]},
         # for a workspace that stops itself, and an administrator whose token has no rights on others' servers
         {"name": "ark-console", "scopes": ["delete:servers"], "services": ["console"]},
         {"name": "ark-operator", "scopes": OPERATOR_SCOPES, "services": ["operator"]},
@@ -46,6 +50,7 @@ def _console(settings: Settings) -> dict[str, Any]:
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": CONSOLE_TOKEN_SCOPES,
         "display": False,
+        "timeout": HUB_WAITS_SECONDS,
     }
 
 
@@ -59,6 +64,7 @@ def _netdisk(settings: Settings) -> dict[str, Any]:
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": NETDISK_TOKEN_SCOPES,
         "display": False,
+        "timeout": HUB_WAITS_SECONDS,
     }
 
 

@@ -11,9 +11,9 @@ from ark_extensions.environments import PROJECT, Environments
 from ark_extensions.settings import Settings
 from ark_extensions.supervisor.children import Service
 
-# what a person waits for; the loops start when these answer
-FIRST = ("proxy", "hub", "console")
-LOOPS = ("billing", "autostop", "reconcile", "netdisk")
+# what a person waits for, and what the Hub waits for at its own start; the loops start when these answer
+FIRST = ("proxy", "hub", "console", "netdisk")
+LOOPS = ("billing", "autostop", "reconcile")
 SSH = "ssh"
 # the Hub stops the workspaces, which needs the proxy and takes its time
 STOP_ORDER = ("hub", "console")
@@ -29,7 +29,7 @@ def services(settings: Settings, built: Environments, environment: Mapping[str, 
         "proxy": Service("proxy", proxy_command(settings, built), _proxy_environment(with_proxy_token)),
         "hub": Service("hub", [sys.executable, "-m", "jupyterhub", "-f", hub_config], with_proxy_token, stop_seconds=HUB_STOP_SECONDS),
     }
-    for name in ("console", *loops(settings)):
+    for name in ("console", "netdisk", *loops(settings)):
         found[name] = Service(name, [sys.executable, "-m", f"ark_extensions.{name}"], environment)
     return found
 
