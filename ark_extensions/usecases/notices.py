@@ -28,6 +28,13 @@ def tell(connection: Connection, *, owner: str, at: datetime, kind: str, message
     connection.execute(notices.insert().values(**row, msgid=message.msgid, params=dict(message.params)))
 
 
+def withdraw_notices(connection: Connection, *, owner: str, kind: str, at: datetime) -> None:
+    """What was said is no longer so: take these notices back, within the caller's transaction."""
+    n = notices
+    still = update(n).where(n.c.owner == owner, n.c.kind == kind, n.c.dismissed_at.is_(None))
+    connection.execute(still.values(dismissed_at=at))
+
+
 def list_notices(storage: Storage, *, owner: str, limit: int = 20) -> list[Notice]:
     """Not dismissed yet, newest first."""
     n = notices

@@ -13,7 +13,7 @@ from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_disks, settle_runs
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.launches import order_stop
-from ark_extensions.usecases.notices import tell
+from ark_extensions.usecases.notices import tell, withdraw_notices
 from ark_extensions.usecases.purse import Purse, read_purses
 from ark_extensions.usecases.views import Sentence, StopOrder
 
@@ -111,6 +111,7 @@ def _warn(connection: Connection, owner: str, purse: Purse, now: datetime) -> No
     given = set(connection.execute(select(warnings.c.threshold_minutes).where(warnings.c.owner == owner)).scalars())
     if past := given - set(due):
         connection.execute(warnings.delete().where(warnings.c.owner == owner, warnings.c.threshold_minutes.in_(past)))
+        withdraw_notices(connection, owner=owner, kind="wallet_low", at=now)
     if left is None or not (new := set(due) - given):
         return
     connection.execute(warnings.insert(), [{"owner": owner, "threshold_minutes": m, "at": now} for m in sorted(new)])

@@ -208,6 +208,16 @@ def test_an_empty_wallet_keeps_storage_with_reminders_then_releases_it_loudly(st
     assert notices.list_notices(storage, owner="poor")[0].kind == "arrears_over"
 
 
+def test_a_warning_is_taken_back_when_the_wallet_recovers(storage: Storage) -> None:
+    users.ensure_user(storage, name="low", admin=False, opening_credit_micros=4 * MICROS, now=T0)
+    run(storage, T0, user="low")
+    settlement.watch_wallets(storage, now=T0)
+    assert [n.kind for n in notices.list_notices(storage, owner="low")] == ["wallet_low"]
+    operator.credit(storage, user="low", amount_micros=900 * MICROS, actor="r", reason="x", request_id="q", now=T0)
+    settlement.watch_wallets(storage, now=T0)
+    assert notices.list_notices(storage, owner="low") == []
+
+
 def test_a_month_is_the_journal_to_the_micro_unit(storage: Storage) -> None:
     workspace_id, name, launch_id = run(storage, T0, replace(ORDER, data_disk_gib=200))
     for hours in (1, 5, 20, 26):
