@@ -6,12 +6,14 @@ import asyncio
 import logging
 from pathlib import Path
 
+from ark_extensions.hub import Hub
 from ark_extensions.loop import Job, in_thread, log_to_stderr, run_until_sigterm, utc_now
 from ark_extensions.settings import Settings
 from ark_extensions.ssh.admission import Admission
 from ark_extensions.ssh.connector import LocalConnector
 from ark_extensions.ssh.gateway import Gateway
 from ark_extensions.ssh.hostkey import gateway_key
+from ark_extensions.ssh.starting import Starter
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.ssh_sessions import gateway_started
 from ark_extensions.volumes.local_dir import LocalDirVolumes
@@ -30,6 +32,14 @@ def write_metrics(path: Path, text: str) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(text)
     fresh.replace(path)
+
+
+def the_hub(settings: Settings) -> Hub | None:
+    """None where the gateway has no rights at the Hub: then connections start nothing."""
+    try:
+        return Hub(settings.hub_api_url, token=settings.secret("ssh_token"))
+    except OSError:
+        return None
 
 
 async def listen(gateway: Gateway, settings: Settings) -> None:
@@ -58,7 +68,7 @@ async def main() -> None:
         admission=Admission(per_minute=settings.ssh_attempts_per_minute, unauthenticated_max=settings.ssh_unauthenticated_max),
         sessions_max=settings.ssh_sessions_per_user,
         look_seconds=settings.ssh_activity_seconds,
-        console_url=f"{settings.base_url}/services/console/workspaces",
+        starter=Starter(storage, the_hub(settings), f"{settings.base_url}/services/console/workspaces"),
     )
     left = await in_thread(gateway_started, storage, now=utc_now())
     if left:

@@ -23,7 +23,7 @@ from ark_extensions.ssh.admission import place_of
 from ark_extensions.ssh.forwarding import Downstream, Traffic, joined
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.ssh_keys import KeyHolder, key_holder
-from ark_extensions.usecases.ssh_sessions import SessionOpened, Target, find_target
+from ark_extensions.usecases.ssh_sessions import SessionOpened, Target
 
 if TYPE_CHECKING:
     from ark_extensions.ssh.gateway import Gateway
@@ -191,8 +191,7 @@ class Client(asyncssh.SSHServer):
     async def _target(self, name: str) -> Target:
         assert self.holder is not None
         try:
-            how = {"workspace": name, "console_url": self._gateway.console_url}
-            return await in_thread(find_target, self._gateway.storage, owner=self.holder.owner, **how)
+            return await self._gateway.starter.running(self.holder.owner, name)
         except ArkError as refusal:
             self._refused("no_workspace" if isinstance(refusal, NotFound) else refusal.code, workspace=name)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(refusal)) from None

@@ -20,6 +20,7 @@ from ark_extensions.domain.ssh_keys import SIGNATURES
 from ark_extensions.loop import in_thread, utc_now
 from ark_extensions.ssh.admission import Admission, place_of
 from ark_extensions.ssh.client import Client
+from ark_extensions.ssh.starting import Starter
 from ark_extensions.ssh.tally import Tally
 from ark_extensions.ssh.wire import GatewayConnection
 from ark_extensions.storage import Storage
@@ -53,11 +54,11 @@ class Gateway:
         *,
         admission: Admission,
         sessions_max: int,
-        console_url: str,
+        starter: Starter,
         look_seconds: float = 60.0,
     ) -> None:
         self.storage, self.connector, self.admission = storage, connector, admission
-        self.sessions_max, self.console_url, self.look_seconds = sessions_max, console_url, look_seconds
+        self.sessions_max, self.starter, self.look_seconds = sessions_max, starter, look_seconds
         self.tally = Tally()
         self.clients: set[Client] = set()
         self._key = key

@@ -120,6 +120,17 @@ def test_a_stop_ends_the_session_and_the_next_start_has_the_same_host_key(laptop
     assert laptop.ssh("ws1", "echo back").stdout == "back\n"
 
 
+def test_a_connection_starts_a_stopped_workspace_where_its_owner_allowed_that(laptop: Laptop) -> None:
+    laptop.someone.api("POST", "/workspaces/ws1/stop", {})
+    laptop.someone.wait_for("stopped", name="ws1")
+    assert laptop.someone.api("GET", "/ssh-settings") == {"start_on_connect": False}
+    laptop.someone.api("PATCH", "/ssh-settings", {"start_on_connect": True})
+    assert laptop.ssh("ws1", "echo started by this", seconds=120).stdout == "started by this\n"
+    assert laptop.someone.state("ws1") == "running"
+    events = laptop.someone.api("GET", "/workspaces/ws1/events")["items"]
+    assert any(event["kind"] == "start_requested" and event["actor"] == laptop.someone.name for event in events)
+
+
 def test_a_strangers_key_does_not_reach_it(laptop: Laptop, tmp_path: Path) -> None:
     stranger = Laptop(Someone.on(laptop.someone.platform), tmp_path)
     stranger.make_key()

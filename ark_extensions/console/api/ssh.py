@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictStr
+from pydantic import Field, StrictBool, StrictStr
 
 from ark_extensions.console.api.answers import Output
 from ark_extensions.console.api.models import Input
@@ -30,6 +30,16 @@ class KeyBody(Input):
 class AuditQuery(Input):
     days: Annotated[int, Field(ge=1, le=90)] = 7
     limit: Annotated[int, Field(ge=1, le=500)] = 200
+
+
+class SettingsBody(Input):
+    start_on_connect: StrictBool
+
+
+class SshSettings(Output):
+    """``start_on_connect``: a connection to a stopped workspace starts it, which costs money as any start does."""
+
+    start_on_connect: bool
 
 
 class Key(Output):
@@ -91,6 +101,17 @@ async def delete(call: Call) -> None:
     await call.use(ssh_keys.delete_key, user=call.user, key_id=call.path["id"], now=call.now)
 
 
+async def read_settings(call: Call) -> SshSettings:
+    found = await call.use(ssh_keys.account, user=call.user)
+    return SshSettings(start_on_connect=found.start_on_connect)
+
+
+async def change_settings(call: Call) -> SshSettings:
+    body: SettingsBody = call.body
+    await call.use(ssh_keys.set_start_on_connect, user=call.user, allowed=body.start_on_connect)
+    return SshSettings(start_on_connect=body.start_on_connect)
+
+
 async def sign_off(call: Call) -> None:
     await call.use(ssh_keys.sign_off, user=call.user, actor=call.user, now=call.now)
 
@@ -137,6 +158,8 @@ ROUTES = (
     Route("GET", "/ssh-keys", "Your SSH keys, the newest first", keys, Keys),
     Route("POST", "/ssh-keys", "Add a public key", add, Key, body=KeyBody, status=201),
     Route("DELETE", "/ssh-keys/{id}", "Delete a key; connections it opened end", delete, None, body=NoInput, status=204),
+    Route("GET", "/ssh-settings", "What your SSH connections may do", read_settings, SshSettings),
+    Route("PATCH", "/ssh-settings", "Choose what your SSH connections may do", change_settings, SshSettings, body=SettingsBody),
     Route("DELETE", "/ssh-sessions", "End all your SSH connections", sign_off, None, body=NoInput, status=204),
     Route("GET", "/ssh-config", "Lines for ~/.ssh/config", config_file, None, media="text/plain"),
     Route("GET", "/ssh-known-hosts", "Lines for ~/.ssh/known_hosts", known_hosts_file, None, media="text/plain"),

@@ -39,6 +39,7 @@ class Keys(Page):
             "ssh_keys.html",
             keys=await self.use(ssh_keys.list_keys, user=self.me),
             gateway=found,
+            account=await self.use(ssh_keys.account, user=self.me),
             jump=jump(self.me, found) if found else "",
         )
 

@@ -132,6 +132,8 @@ BROWSER_WORDS = {
     "ssh_key_added": _("The key {name} works now."),
     "ssh_key_deleted": _("The key {name} was deleted. What it had opened ends within seconds."),
     "ssh_ended": _("Your SSH connections end within seconds."),
+    "ssh_starts": _("A connection starts a stopped workspace from now on."),
+    "ssh_starts_not": _("A connection starts nothing any more."),
     "no_cost": _("nothing"),
     "unlimited": _("nothing is being used up"),
 }

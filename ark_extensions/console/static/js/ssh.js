@@ -1,5 +1,6 @@
 // SSH keys: what is pasted or chosen is looked at here first, so that a private key never leaves the browser; and the eye in the list.
 
+import { send } from "./api.js";
 import { bodies } from "./bodies.js";
 import { after, clearErrors, refreshPart, showError } from "./forms.js";
 import { say, word } from "./page.js";
@@ -43,6 +44,17 @@ form?.addEventListener("submit", (event) => {
   event.preventDefault();
   event.stopPropagation();
 }, { capture: true });
+
+document.addEventListener("change", async (event) => {
+  const box = event.target.closest("[data-start-on-connect]");
+  if (!box) return;
+  const answer = await send("PATCH", "ssh-settings", { start_on_connect: box.checked });
+  if (answer.ok) say(word(box.checked ? "ssh_starts" : "ssh_starts_not"));
+  else {
+    box.checked = !box.checked;
+    say(answer.error.message, { alert: true });
+  }
+});
 
 document.addEventListener("click", (event) => {
   const eye = event.target.closest("[data-ssh-eye]");
