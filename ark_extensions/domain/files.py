@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from ark_extensions.domain.errors import ArkError, InvalidField, Malformed
+from ark_extensions.domain.errors import Conflict, InvalidField, Malformed
 
 NAME_MAX_BYTES = 255
 PATH_MAX_BYTES = 3000
@@ -25,13 +25,13 @@ _READABLE = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
 HEX_LENGTH = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 
 
-class Full(ArkError):
+class Full(Conflict):
     """It does not fit into the user's netdisk, or onto the disk below (HTTP 507)."""
 
     code = "netdisk_full"
 
 
-class ChecksumMismatch(ArkError):
+class ChecksumMismatch(InvalidField):
     """The bytes that arrived are not the bytes that were meant (HTTP 422; in tus 460)."""
 
     code = "checksum_mismatch"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malformed
 from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, join, parse_new_path, parse_path, split
+from ark_extensions.domain.money import format_amount
 from ark_extensions.netdisk.auth import PREFIX
 from ark_extensions.netdisk.exchange import catalogue_mount, opener
 from ark_extensions.netdisk.jobs import Job, Jobs
@@ -21,7 +22,8 @@ from ark_extensions.netdisk.listing import SORTS, list_folder, resolve_links, se
 from ark_extensions.netdisk.removing import remove_in_background
 from ark_extensions.netdisk.session import SessionHandler, validated
 from ark_extensions.netdisk.tree import Entry, Tree
-from ark_extensions.usecases import netdisk, netdisk_dav
+from ark_extensions.usecases import netdisk, netdisk_charges, netdisk_dav
+from ark_extensions.web.i18n import money
 
 API = f"{PREFIX}/api/v1"
 ITEMS_MAX = 1000
@@ -115,16 +117,24 @@ def iso(at: Any) -> str:
     return str(at.isoformat()).replace("+00:00", "Z")
 
 
+def price_json(micros: int, currency: str) -> dict[str, str]:
+    """Of a GiB beyond the free part, a day."""
+    return {"amount": format_amount(micros, 2), "currency": currency, "per": "GiB·day", "text": money(micros, currency)}
+
+
 class UsageHandler(ApiHandler):
     async def get(self) -> None:
         view = await self.office.use(netdisk.netdisk_view, owner=self.user, defaults=self.office.limits)
         used, limits = self.desk.usage, self.desk.limits
+        price = await self.office.use(netdisk_charges.netdisk_price, now=self.office.clock())
         self.answer_json(
             {
                 "used_bytes": used.bytes, "used_files": used.files, "limit_bytes": limits.bytes, "limit_files": limits.files,
                 "free_quota_bytes": limits.free_bytes, "billable_bytes": billable_bytes(used.bytes, limits),
                 "reserved_bytes": self.desk.reserved.bytes, "trash_bytes": view.trash.bytes, "unfinished_bytes": view.unfinished.bytes,
                 "unfinished_uploads": view.unfinished.files, "measured_at": iso(view.scanned_at) if view.scanned_at else None,
+                "price": None if price is None else price_json(price, self.office.settings.currency),
+                "charged_on": self.office.settings.netdisk_charge,
                 "webdav_url": f"{self.office.settings.base_url}{PREFIX}/dav/",
             }
         )  # fmt: skip
@@ -171,7 +181,7 @@ def pairs_of(body: MoveBody) -> list[tuple[str, str]]:
     """(from, to) of each item."""
     if (body.to is None) == (body.into is None):
         raise Malformed("Say either to or into.")
-    sources = [parse_new_path(item, field="items") for item in body.items]
+    sources = [parse_path(item, field="items") for item in body.items]
     if body.to is not None:
         if len(sources) != 1:
             raise InvalidField("Only one item can get a new name.", field="to")
@@ -186,7 +196,7 @@ class MovesHandler(ApiHandler):
         targets = dict(pairs_of(body))
 
         async def move(item: str) -> str:
-            source = parse_new_path(item)
+            source = parse_path(item)
             async with self.desk.alone(targets[source]):
                 path, doomed = await self.office.on_disk(self.tree.move, source, targets[source], on_conflict=body.on_conflict)
             if doomed is not None:

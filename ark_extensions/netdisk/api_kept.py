@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from ark_extensions.domain.errors import Forbidden, InvalidField
-from ark_extensions.domain.files import Usage, parse_new_path, split
+from ark_extensions.domain.files import Usage, parse_path, split
 from ark_extensions.netdisk.api import API, ITEMS_MAX, ApiHandler, Body, Conflicts, iso
 from ark_extensions.netdisk.auth import PREFIX
 from ark_extensions.netdisk.housekeeping import drop_upload, remove_trash
@@ -49,7 +49,7 @@ class TrashHandler(ApiHandler):
         self.answer_each(await self.each(self.asked(PathsBody).paths, self._throw))
 
     async def _throw(self, item: str) -> str:
-        path, now = parse_new_path(item), self.office.clock()
+        path, now = parse_path(item), self.office.clock()
         entry, usage = await self.office.at_length(weigh_name, self.tree, path)
         days = self.office.settings.netdisk_trash_days
         note = await self.office.use(

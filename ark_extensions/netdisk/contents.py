@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import stream_request_body
 
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
@@ -60,6 +60,14 @@ class FileContent(ApiHandler):
     async def take(self, chunk: bytes) -> None:
         if self.receiver is not None:
             await self.receiver.take(chunk)
+
+    @property
+    def pulls(self) -> bool:
+        return self.receiver is not None and self.receiver.pulls
+
+    async def pull(self, stream: IOStream) -> None:
+        assert self.receiver is not None
+        await self.receiver.pull(stream)
 
     @property
     def holds(self) -> bool:

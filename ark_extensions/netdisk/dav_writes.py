@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from tornado.iostream import IOStream
+
 from ark_extensions.domain.errors import ArkError, Forbidden, Malformed, NotFound
 from ark_extensions.domain.files import Usage, is_inside, parse_checksum, parse_new_path
 from ark_extensions.netdisk.conditions import etag_matches, parse_depth, parse_overwrite, path_of_url
@@ -52,6 +54,14 @@ class DavHandler(DavReading):
     async def take_put(self, chunk: bytes) -> None:
         assert self.receiver is not None
         await self.receiver.take(chunk)
+
+    @property
+    def pulls(self) -> bool:
+        return self.receiver is not None and self.receiver.pulls
+
+    async def pull(self, stream: IOStream) -> None:
+        assert self.receiver is not None
+        await self.receiver.pull(stream)
 
     @property
     def holds(self) -> bool:

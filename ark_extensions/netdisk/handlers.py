@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from tornado.httputil import HTTPHeaders
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from ark_extensions.domain import errors
@@ -79,6 +80,8 @@ class FileHandler(RequestHandler):
     _drained_until = 0.0
     _stall: asyncio.TimerHandle | None = None
     body_max: int | None = SMALL_BODY_MAX
+    #: gathered here when the connection is not the web server's any more
+    _body_of_answer: list[bytes] | None = None
 
     @property
     def office(self) -> Office:
@@ -100,6 +103,10 @@ class FileHandler(RequestHandler):
             await self.begin()
         except ArkError as error:
             await self._refuse_early(error)
+        else:
+            if self.pulls:
+                await self._receive_past_the_server()
+                return
         self._watch()
 
     async def _authenticate(self) -> None:
@@ -114,6 +121,54 @@ class FileHandler(RequestHandler):
 
     async def take(self, chunk: bytes) -> None:
         """A part of the body, of a handler that streams."""
+
+    @property
+    def pulls(self) -> bool:
+        """Whether the body is to be taken straight from the socket, by `pull`."""
+        return False
+
+    async def pull(self, stream: IOStream) -> None:
+        raise NotImplementedError
+
+    async def _receive_past_the_server(self) -> None:
+        """The body without the web server's copies of it. The connection is ours from here, and ends with the answer."""
+        stream: Any = self.request.connection.detach()  # type: ignore[union-attr]
+        self._body_of_answer = []
+        complete = False
+        try:
+            if "100-continue" in self.request.headers.get("Expect", "").lower():
+                await stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            try:
+                await self.pull(stream)
+                complete = True
+                await getattr(self, (self.request.method or "").lower())(*self.path_args)
+            except ArkError as error:
+                self.answer_problem(error)
+            await self._answer_past_the_server(stream)
+            if not complete:
+                await drain(stream.socket)
+        except (StreamClosedError, ConnectionError, TimeoutError):
+            pass
+        except Exception:
+            log.exception("%s %s failed", self.request.method, self.request.path)
+        finally:
+            self._finished = True
+            self.application.log_request(self)
+            await self.release()
+            stream.close()
+
+    async def _answer_past_the_server(self, stream: Any) -> None:
+        body = b"".join(self._body_of_answer or [])
+        self.set_header("Content-Length", str(len(body)))
+        self.set_header("Connection", "close")
+        head = [f"HTTP/1.1 {self.get_status()} {self._reason}", *(f"{name}: {value}" for name, value in self._headers.get_all())]
+        await stream.write("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
+
+    def write(self, chunk: str | bytes | dict[Any, Any]) -> None:
+        if self._body_of_answer is None:
+            super().write(chunk)
+        else:
+            self._body_of_answer.append(chunk if isinstance(chunk, bytes) else str(chunk).encode())
 
     def check_xsrf_cookie(self) -> None:
         """A token in a header is no ambient authority."""
@@ -236,6 +291,17 @@ class FileHandler(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("Content-Length", str(len(body)))
         self.write(body)
+
+
+async def drain(socket: Any) -> None:
+    """Read what a client goes on sending after its request was refused, for a moment, so that it gets to reading the answer."""
+    until = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < until:
+        try:
+            if not socket.recv(256 * 1024):
+                return
+        except BlockingIOError:
+            await asyncio.sleep(0.01)
 
 
 def problem_of(status: int) -> ArkError:

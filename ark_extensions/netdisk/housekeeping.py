@@ -24,6 +24,7 @@ log = logging.getLogger("ark.netdisk")
 ACCOUNTS_SECONDS = 2.0
 SCANS_SECONDS = 5.0
 EXPIRY_SECONDS = 60.0
+HOURS_SECONDS = 600.0
 
 
 class Housekeeping:
@@ -37,6 +38,7 @@ class Housekeeping:
             (self._office.write_accounts, ACCOUNTS_SECONDS),
             (self.measure_what_is_due, SCANS_SECONDS),
             (self.let_expire, EXPIRY_SECONDS),
+            (self.record_hours, HOURS_SECONDS),
         )
         self._tasks = [asyncio.ensure_future(self._repeat(duty, seconds)) for duty, seconds in duties]
 
@@ -85,6 +87,9 @@ class Housekeeping:
         if meanwhile != NOTHING:
             await self._office.use(netdisk.touch_netdisk, owner=owner, now=self._office.clock() + timedelta(microseconds=1))
         return usage
+
+    async def record_hours(self) -> None:
+        await self._office.use(netdisk.record_hours, defaults=self._office.limits, now=self._office.clock())
 
     async def let_expire(self) -> None:
         now = self._office.clock()

@@ -13,9 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
+from tornado.iostream import IOStream
+
 from ark_extensions.domain.errors import Malformed
 from ark_extensions.domain.files import Checksum, ChecksumMismatch, Usage
 from ark_extensions.netdisk.desk import Desk, Office, Promise
+from ark_extensions.netdisk.pulling import PULL_FROM, Pull
 from ark_extensions.netdisk.refusals import Exists, refusing
 from ark_extensions.netdisk.sink import Sink
 from ark_extensions.netdisk.tree import Entry, Tree, entry_at, entry_of
@@ -47,6 +50,7 @@ class Receiver:
         self._name = ""
         self._fd = -1
         self._sink: Sink | None = None
+        self._pull: Pull | None = None
         #: a small file waits in memory and is staged, written, synced and placed in one go
         self._small: bytearray | None = None
 
@@ -75,7 +79,9 @@ class Receiver:
     async def finish(self, check: Callable[[Entry | None], None] = lambda _: None) -> tuple[str, bool, Entry]:
         """→ (the path it got, whether something new is there now, what it is). ``check`` may refuse at the last moment."""
         arrival = self._arrival
-        if self._sink is not None:
+        if self._pull is not None:
+            self._verify(self._pull.received, self._pull.digest())
+        elif self._sink is not None:
             await self._sink.end()
             self._verify(self._sink.written, self._sink.digest())
         elif self._small is not None:
@@ -125,6 +131,19 @@ class Receiver:
     def holds(self) -> bool:
         """Whether there is anything to give back."""
         return self._fd >= 0 or bool(self._name) or self._sink is not None or self._promise is not None
+
+    @property
+    def pulls(self) -> bool:
+        """Whether the body is large enough to be taken straight from the socket."""
+        return self._sink is not None and (self._arrival.length or 0) >= PULL_FROM
+
+    async def pull(self, stream: IOStream) -> None:
+        """The whole body from a detached stream; `finish` as usual afterwards."""
+        arrival = self._arrival
+        assert arrival.length is not None
+        algorithm = arrival.checksum.algorithm if arrival.checksum else None
+        self._pull = Pull(self._office, stream, self._fd, arrival.length, path=arrival.path, algorithm=algorithm)
+        await self._pull.run()
 
     async def release(self) -> None:
         """Give everything back. Safe to call at any moment and again."""

@@ -82,7 +82,10 @@ class Sink:
                 self.written += done
                 view = view[done:]
         if self.written - self._pushed >= WRITE_BACK_EVERY:
-            _libc.sync_file_range(
-                self._fd, ctypes.c_int64(self._pushed), ctypes.c_int64(self.written - self._pushed), _SYNC_FILE_RANGE_WRITE
-            )
+            write_back(self._fd, self._pushed, self.written)
             self._pushed = self.written
+
+
+def write_back(fd: int, begin: int, end: int) -> None:
+    """Begin to write a part of a file to the disk; does not wait."""
+    _libc.sync_file_range(fd, ctypes.c_int64(begin), ctypes.c_int64(end - begin), _SYNC_FILE_RANGE_WRITE)

@@ -16,6 +16,8 @@ BROWSER_WORDS = {
     "used": _("{used} used, at most {limit}"),
     "free_part": _("the first {free} cost nothing"),
     "billable": _("{size} beyond the free part"),
+    "price_mean": _("more costs {price} a GiB and day, on the day's mean"),
+    "price_max": _("more costs {price} a GiB and day, on the day's maximum"),
     "in_trash": _("{size} in the trash"),
     "unfinished": _("{count} unfinished uploads hold {size}"),
     "preview": _("Preview"),

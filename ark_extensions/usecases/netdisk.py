@@ -138,6 +138,25 @@ def record_scan(storage: Storage, *, owner: str, usage: Usage, meanwhile: Usage,
         connection.execute(row.on_conflict_do_update(index_elements=["owner", "hour"], set_=values))
 
 
+def record_hours(storage: Storage, *, defaults: Limits, now: datetime) -> int:
+    """This hour's record of every tree that nobody has measured in it: what is known of it. → records made. Trees that were not
+    measured for longer than a day are left out."""
+    hour, n, u = now.replace(minute=0, second=0, microsecond=0), netdisks.c, netdisk_usage.c
+    with storage.write() as connection:
+        measured = select(u.owner).where(u.hour == hour)
+        rows = connection.execute(select(netdisks).where(n.scanned_at >= now - timedelta(hours=26), n.owner.not_in(measured))).all()
+        records = [
+            {
+                "owner": row.owner, "hour": hour, "used_bytes": row.used_bytes, "used_files": row.used_files,
+                "billable_bytes": billable_bytes(row.used_bytes, defaults),
+            }
+            for row in rows
+        ]  # fmt: skip
+        if records:
+            connection.execute(netdisk_usage.insert(), records)
+    return len(records)
+
+
 def due_scans(storage: Storage, *, now: datetime) -> list[tuple[str, int]]:
     """(owner, files) of trees to measure now: those in use (a workspace runs, or we changed something since the last
     time) every minute or as seldom as their size asks for, all others once a day, new ones at once."""

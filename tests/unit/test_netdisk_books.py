@@ -47,6 +47,16 @@ def test_usage_is_kept_and_recorded_by_the_hour(storage: Storage) -> None:
     assert [(r[0].hour, r[1], r[3]) for r in records] == [(10, 12 * GIB, 2 * GIB), (12, 9 * GIB, 0)]
 
 
+def test_every_hour_has_a_record_also_of_a_tree_that_rests(storage: Storage) -> None:
+    scan(storage, Usage(12 * GIB, 8), T0)
+    assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(minutes=10)) == 0, "measured in this hour"
+    for hours in (1, 2, 3):
+        assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(hours=hours)) == 1
+        assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(hours=hours, minutes=9)) == 0
+    assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(hours=30)) == 0, "too long ago to be sure"
+    assert [r[3] for r in netdisk.usage_records(storage, owner="alice", since=T0 - timedelta(hours=1))] == [2 * GIB] * 4
+
+
 def test_a_tree_in_use_is_measured_every_minute_and_every_tree_daily(storage: Storage) -> None:
     assert {owner for owner, _ in netdisk.due_scans(storage, now=T0)} == {"alice", "bob"}, "new ones at once"
     scan(storage, Usage(1, 1), T0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ark_extensions.console.api import admin, live, market, me, money, operators, purse, ssh, workspaces
+from ark_extensions.console.api import admin, live, market, me, money, netdisk, operators, purse, ssh, workspaces
 from ark_extensions.console.api.routes import Route, by_path
 
 PREFIX = "/services/console/api/v1"
@@ -13,6 +13,7 @@ ROUTES: tuple[Route, ...] = (
     *money.ROUTES,
     *me.ROUTES,
     *purse.ROUTES,
+    *netdisk.ROUTES,
     *ssh.ROUTES,
     *admin.ROUTES,
     *operators.ROUTES,

@@ -105,6 +105,7 @@ async function usage() {
   $("nd-bar").title = word("free_part", { free: size(u.free_quota_bytes) });
   const texts = [word("used", { used: size(u.used_bytes), limit: size(u.limit_bytes) }), word("free_part", { free: size(u.free_quota_bytes) })];
   if (u.billable_bytes) texts.push(word("billable", { size: size(u.billable_bytes) }));
+  if (u.price) texts.push(word(`price_${u.charged_on}`, { price: u.price.text }));
   if (u.trash_bytes) texts.push(word("in_trash", { size: size(u.trash_bytes) }));
   $("nd-used").textContent = texts.join(" · ");
   $("nd-usage").querySelector("button")?.remove();
