@@ -26,6 +26,14 @@ SETTINGS = {
     # the assistants need an account elsewhere; until a user wants one, they only stand in the way and use memory
     "chat.disableAIFeatures": True,
     "workbench.secondarySideBar.defaultVisibility": "hidden",
+    # what programs keep for themselves: JupyterLab's list hides it, too
+    "files.exclude": {
+        "**/.ipynb_checkpoints": True,
+        **dict.fromkeys((".cache", ".config", ".ipython", ".jupyter", ".local", ".npm"), True),
+    },
+    # a dataset may have a million files: not each of them is watched and searched
+    "files.watcherExclude": {"**/imported_datasets/**": True, "**/imported_models/**": True},
+    "search.exclude": {"imported_datasets": True, "imported_models": True},
 }
 FLAGS = (
     "--auth=none",
