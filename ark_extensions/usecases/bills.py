@@ -16,7 +16,13 @@ from sqlalchemy import func, select
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.storage.tables_money import bill_lines
-from ark_extensions.usecases.views import Page
+from ark_extensions.usecases.events import event_of
+from ark_extensions.usecases.views import EventView, Page
+
+
+#: kinds of event that begin and end a run
+OPENING = ("running", "found")
+CLOSING = ("stopped",)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,23 @@ def months_with_bills(storage: Storage, *, user: str) -> list[date]:
         months.append(month)
         month = (month - timedelta(days=1)).replace(day=1)
     return months
+
+
+def run_events(storage: Storage, *, user: str, subject: str) -> list[EventView]:
+    """The events that opened and closed a run (``run:ID``), oldest first; none for what is no run of this user's."""
+    kind, _, run_id = subject.partition(":")
+    r, e, w = t.runs, t.events, t.workspaces
+    with storage.read() as connection:
+        run = connection.execute(select(r).where(r.c.id == run_id, r.c.owner == user)).first() if kind == "run" else None
+        if run is None:
+            return []
+        of_run = select(e, w.c.name.label("workspace_name")).join(w, w.c.id == e.c.workspace_id).where(e.c.workspace_id == run.workspace_id)
+        opening = of_run.where(e.c.kind.in_(OPENING), e.c.at >= run.opened_at).order_by(e.c.id).limit(1)
+        found = list(connection.execute(opening).all())
+        if run.closed_at is not None:
+            closing = of_run.where(e.c.kind.in_(CLOSING), e.c.at >= run.closed_at).order_by(e.c.id).limit(1)
+            found += connection.execute(closing).all()
+    return [event_of(row) for row in found]
 
 
 @dataclass(frozen=True)

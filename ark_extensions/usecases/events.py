@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.storage import Storage
@@ -50,6 +50,12 @@ def emit(
     )
 
 
+def event_of(row: Row[Any]) -> EventView:
+    """A row of ``events`` with the workspace's name beside it."""
+    said = Sentence(row.msgid, row.params)
+    return EventView(row.id, row.workspace_id, row.workspace_name, row.at, row.kind, row.severity, said, row.actor, row.detail, row.owner)
+
+
 def list_events(
     storage: Storage, *, owner: str | None, name: str | None = None, after: int | None = None, before: int | None = None, limit: int = 100
 ) -> Page[EventView]:
@@ -74,21 +80,7 @@ def list_events(
             if before is not None:
                 query = query.where(events.c.id < before)
         rows = connection.execute(query.limit(limit + 1)).all()
-    items = tuple(
-        EventView(
-            row.id,
-            row.workspace_id,
-            row.workspace_name,
-            row.at,
-            row.kind,
-            row.severity,
-            Sentence(row.msgid, row.params),
-            row.actor,
-            row.detail,
-            row.owner,
-        )
-        for row in rows[:limit]
-    )
+    items = tuple(event_of(row) for row in rows[:limit])
     return Page(items, items[-1].id if len(rows) > limit else None)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.errors import Conflict, Forbidden, InvalidField, NotFound
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.vouchers import hash_code, write_code
@@ -234,6 +235,17 @@ def test_a_month_is_the_journal_to_the_micro_unit(storage: Storage) -> None:
     assert bills.months_with_bills(storage, user="alice") == [date(2026, 11, 1)]
     assert bills.bill(storage, user="bob", month=date(2026, 11, 1)).lines == ()
     assert bills.takings(storage, since=T0, until=T0 + 30 * DAY).total_micros == charged
+
+
+def test_a_bill_line_shows_what_opened_and_closed_its_run(storage: Storage) -> None:
+    workspace_id, name, launch_id = run(storage, T0)
+    launches.request_stop(storage, owner="alice", name=name, actor="alice", reason=StopReason.USER, now=T0 + HOUR)
+    stop(storage, workspace_id, launch_id, T0 + HOUR)
+    [line] = bills.bill(storage, user="alice", month=T0.date()).lines
+    shown = bills.run_events(storage, user="alice", subject=line.subject)
+    assert [(e.kind, e.at) for e in shown] == [("running", T0), ("stopped", T0 + HOUR)]
+    assert bills.run_events(storage, user="bob", subject=line.subject) == []
+    assert bills.run_events(storage, user="alice", subject="disk:x") == []
 
 
 def test_a_disk_grows_at_the_new_price_from_then_on_and_never_shrinks(storage: Storage) -> None:

@@ -107,7 +107,8 @@ class BillLines(Page):
         subject, version = self.get_query_argument("subject", "")[:200], self.get_query_argument("version", "")[:100]
         found = await self.use(bills.bill, user=self.me, month=month)
         lines = [line for line in found.lines if line.subject == subject and (line.price_version_id or "") == version]
-        self.fragment("_bill_lines.html", lines=lines)
+        events = await self.use(bills.run_events, user=self.me, subject=subject)
+        self.fragment("_bill_lines.html", lines=lines, events=events)
 
 
 class BillsFile(Page):
