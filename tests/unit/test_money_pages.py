@@ -76,7 +76,7 @@ def test_a_plot_by_workspace_shows_what_belongs_to_none_by_its_kind() -> None:
 
 def test_a_bill_escapes_what_people_named() -> None:
     env = look.environment("en", "CNY")
-    html = env.get_template("_bill_lines.html").render(lines=[line(f"run:{EVIL}", 5, workspace="ws1")])
+    html = env.get_template("_bill_lines.html").render(lines=[line(f"run:{EVIL}", 5, workspace="ws1")], events=[])
     assert "<script>" not in html and "run:" in html
 
 
