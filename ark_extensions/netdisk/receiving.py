@@ -114,7 +114,6 @@ class Receiver:
             raise ChecksumMismatch("What arrived is not what was sent: the checksum differs. Upload it again.")
 
     def _place_small(self, look: Callable[[Entry | None], None]) -> tuple[str, int, Entry]:
-        check_place(self._desk.tree, self._arrival.path)
         self._name, self._fd = self._desk.tree.stage()
         try:
             with refusing(self._arrival.path):

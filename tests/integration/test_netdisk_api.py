@@ -238,3 +238,33 @@ def test_a_personal_token_makes_no_tokens(server: Server) -> None:
 
 def test_sentences_come_in_the_callers_language(server: Server) -> None:
     assert "there" in document(call(server, "GET", "list?path=none", **{"Accept-Language": "en"}))["error"]["message"]
+
+
+def every_address() -> list[tuple[str, str]]:
+    """(method, address) of every route that the service has, made from its own tables."""
+    from ark_extensions.netdisk import api, api_kept, contents
+
+    samples = {"([0-9a-f]{16})": "0" * 16, "([A-Za-z0-9]{1,40})": "t1", "(.+)": "some/file"}
+    found = []
+    for pattern, handler in [*api.ROUTES, *api_kept.ROUTES, *contents.ROUTES]:
+        address = pattern.removeprefix("/services/netdisk")
+        for group, sample in samples.items():
+            address = address.replace(group, sample)
+        made = [m for m in ("GET", "POST", "PUT", "DELETE") if "_unimplemented" not in getattr(handler, m.lower()).__qualname__]
+        found += [(method, address) for method in made]
+    dav = ("GET", "PUT", "DELETE", "MKCOL", "PROPFIND", "PROPPATCH", "COPY", "MOVE", "LOCK", "UNLOCK")
+    found += [(method, "/dav/some/file") for method in dav]
+    return [*found, ("POST", "/tus/"), ("HEAD", "/tus/" + "0" * 32), ("PATCH", "/tus/" + "0" * 32), ("DELETE", "/tus/" + "0" * 32)]
+
+
+@pytest.mark.parametrize("method, address", every_address())
+def test_no_address_opens_without_the_right_to_it(server: Server, method: str, address: str) -> None:
+    (server.data() / "some").mkdir()
+    (server.data() / "some/file").write_text("secret")
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
+    for token, status in (("", 401), ("token invented", 401), (f"token foreign-{server.user}", 403), ("Basic eDp5", 401)):
+        answer = ask(server, method, address, headers={"Authorization": token, **tus})
+        assert answer.status == status and b"secret" not in answer.body, (method, address, token)
+    another = ask(server, method, address, headers={"Authorization": "token token-stranger", **tus})
+    assert b"secret" not in another.body
+    assert (server.data() / "some/file").read_text() == "secret" and len(list(server.data().rglob("*"))) == 2

@@ -136,6 +136,7 @@ def test_the_harness_catches_a_server_that_leaks(tmp_path: Path) -> None:
         seen = race(tree, victim, naive.server_port, "", {}, lambda bodies: SECRET in bodies and len(os.listdir(victim)) > 1)
     finally:
         naive.shutdown()
+        naive.server_close()
     assert SECRET in seen, "the control must leak on reading"
     assert len(os.listdir(victim)) > 1, "the control must leak on writing"
 

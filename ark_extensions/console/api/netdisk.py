@@ -39,7 +39,9 @@ async def netdisk(call: Call) -> Netdisk:
         billable_bytes=billable_bytes(view.usage.bytes, view.limits),
         price=None if price is None else money(price, call.currency),
         webdav_url=address,
-        rclone_config=f"rclone config create ark webdav url={address} vendor=owncloud user={call.user} pass=TOKEN pacer_min_sleep=0 --obscure",
+        rclone_config=(
+            f"rclone config create ark webdav url={address} vendor=owncloud user={call.user} pass=TOKEN pacer_min_sleep=0 --obscure"
+        ),
     )
 
 
