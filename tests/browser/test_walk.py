@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
 
+from ark_extensions.environments import PROJECT
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from tests.browser.conftest import SHOTS, Visitor, listen
 from tests.platform import wait_until
@@ -32,23 +33,7 @@ for mounted in (root / "x", Path.home() / "imported_models" / "digits-mlp" / "x"
         print("readonly", error.errno)
 print("upload", (Path.home() / "data" / "说明.txt").read_text(), (Path("/ark-contexts/data") / "说明.txt").exists())
 """
-# as in docs/guide.zh.md, section 3.2
-LEARN = """from pathlib import Path
-import numpy as np
-from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-
-root = Path.home() / "imported_datasets" / "digits"
-files = sorted(root.glob("*/*.png"))
-X = np.array([np.asarray(Image.open(f).convert("L")).ravel() / 255 for f in files])
-y = np.array([f.parent.name for f in files])
-X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
-model = LogisticRegression(max_iter=2000).fit(X_train, y_train)
-print("准确率", model.score(X_test, y_test))
-"""
-KEEP = """import joblib, json
-joblib.dump(model, Path.home() / "data" / "my-digits.joblib")
+KEEP = """import json
 given = joblib.load(Path.home() / "imported_models" / "digits-mlp" / "model.joblib")
 result = {"files": len(files), "score": model.score(X_test, y_test), "given": type(given).__name__}
 (Path.home() / "data" / "result.json").write_text(json.dumps(result))
@@ -147,7 +132,9 @@ def jupyterlab(visitor: Visitor, name: str) -> Page:
     names = page.locator(".jp-DirListing-itemName").all_inner_texts()
     assert {"data", "imported_datasets", "imported_models"} <= set(names), names
     shot(page, "walk-07-jupyterlab")
-    output = run_notebook(page, visitor, name, TRAIN, [LOOK, LEARN, KEEP], "kept ")
+    guide = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/guide.zh.md").read_text(), re.DOTALL)
+    assert len(guide) == 2, "the guide learns in one cell and keeps the model in another"
+    output = run_notebook(page, visitor, name, TRAIN, [LOOK, *guide, KEEP], "kept ")
     shot(page, "walk-08-notebook")
     assert "id 1000 home /home/user /home/user" in output
     assert "classes 0 1 2 3 4 5 6 7 8 9" in output
@@ -180,6 +167,7 @@ def run_notebook(page: Page, visitor: Visitor, name: str, file: str, cells: list
     page.goto(f"{server(visitor, name)}/lab/tree/{quote(file)}?reset", wait_until="domcontentloaded")
     notebook = page.locator(".jp-NotebookPanel:visible")
     notebook.wait_for(timeout=EDITOR_MS)
+    wait_until(lambda: is_connected(page, visitor, name), seconds=60, message="the kernel does not answer")
     wait_until(lambda: run_all(page, notebook), seconds=60, message="the kernel took no cell")
     expect(notebook.locator(".jp-OutputArea-output").last).to_contain_text(last, timeout=60_000)
     output = "\n".join(notebook.locator(".jp-OutputArea-output").all_inner_texts())
@@ -189,7 +177,9 @@ def run_notebook(page: Page, visitor: Visitor, name: str, file: str, cells: list
 
 
 def run_all(page: Page, notebook: Locator) -> bool:
-    """False: JupyterLab calls a kernel idle before it is connected to it, and drops what it is asked to run."""
+    """False when JupyterLab took no cell: it calls a kernel idle a moment before it is connected to it, and drops what is asked then."""
+    dialog = page.locator(".jp-Dialog")
+    assert dialog.count() == 0, dialog.inner_text()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     try:
@@ -197,6 +187,12 @@ def run_all(page: Page, notebook: Locator) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def is_connected(page: Page, visitor: Visitor, name: str) -> bool:
+    """The page's socket to its kernel stands, and the kernel has answered."""
+    kernels = page.request.get(f"{server(visitor, name)}/api/kernels").json()
+    return any(kernel["connections"] > 0 and kernel["execution_state"] == "idle" for kernel in kernels)
 
 
 def server(visitor: Visitor, name: str) -> str:
