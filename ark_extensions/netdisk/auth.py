@@ -71,10 +71,10 @@ def caller_of(owner: TokenOwner, token: str, *, name: str | None, by_cookie: boo
         raise Forbidden("This token belongs to a service. Use a token of a user.", code="token_of_service")
     if name is not None and name != owner.name:
         raise Unauthenticated("The user name and the token do not belong together.")
-    wanted = NETDISK_SCOPES | {f"custom:ark:netdisk!user={owner.name}"}
-    if wanted.isdisjoint(owner.scopes):
-        raise Forbidden("This token has no access to the netdisk. Make one on the netdisk's page.", code="token_without_access")
     account = not owner.scopes.isdisjoint({ACCOUNT_SCOPE, f"{ACCOUNT_SCOPE}!user={owner.name}"})
+    wanted = NETDISK_SCOPES | {f"custom:ark:netdisk!user={owner.name}"}
+    if not account and wanted.isdisjoint(owner.scopes):
+        raise Forbidden("This token has no access to the netdisk. Make one on the netdisk's page.", code="token_without_access")
     return Caller(owner.name, owner.admin, account, token, by_cookie)
 
 

@@ -201,14 +201,23 @@ class FileHandler(RequestHandler):
 
     async def _refuse_early(self, error: ArkError) -> None:
         """Answer now; with a body on the way, keep reading for a moment and let the method end the request."""
-        if not self._has_body or "100-continue" in self.request.headers.get("Expect", "").lower():
+        streams = bool(getattr(type(self), "_stream_request_body", False))
+        if not streams or not self._has_body or "100-continue" in self.request.headers.get("Expect", "").lower():
             raise error
         self.refused = True
+        # whatever the method is, it does not run any more
+        setattr(self, (self.request.method or "").lower(), self._end_refused)
         self._drained_until = time.monotonic() + DRAIN_SECONDS
         self.set_header("Connection", "close")
         await self.release()
         self.answer_problem(error)
         await self.flush()
+
+    async def _end_refused(self, *arguments: str) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+        if not self._finished:
+            self.finish()
 
     def _watch(self) -> None:
         self._alive = time.monotonic()

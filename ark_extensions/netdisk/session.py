@@ -57,13 +57,14 @@ class SessionHandler(HubOAuthenticated, FileHandler):  # type: ignore[misc]
         owner = await self.tokens.owner_of(token) if token else None
         if owner is None:
             raise Unauthenticated("Your session has ended. Sign in again, then repeat what you did.")
-        self.caller = caller_of(owner, token, name=name, by_cookie=by_cookie)
+        caller = caller_of(owner, token, name=name, by_cookie=by_cookie)
         self.current_user = {"name": owner.name}
         if by_cookie:
             try:
                 HubOAuthenticated.check_xsrf_cookie(self)
             except HTTPError as error:
                 raise Forbidden("This page is out of date. Reload it and try again.", code="xsrf") from error
+        self.caller = caller
 
     def check_xsrf_cookie(self) -> None:
         """Done in `_authenticate`, by JupyterHub's rules."""

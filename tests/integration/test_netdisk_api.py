@@ -240,6 +240,21 @@ def test_sentences_come_in_the_callers_language(server: Server) -> None:
     assert "there" in document(call(server, "GET", "list?path=none", **{"Accept-Language": "en"}))["error"]["message"]
 
 
+def test_what_was_refused_is_not_done_afterwards(server: Server) -> None:
+    """A refusal may go out while the body still comes in: the method must not run when it is there."""
+    (server.data() / "kept").write_text("kept")
+    log = server.state_dir / "server.log"
+    before = log.stat().st_size
+    for method, address in (("POST", "tokens"), ("DELETE", "tokens/t1")):
+        assert call(server, method, address, {"name": "x", "days": 1}).status == 403
+    for address in ("files/kept", "files/kept?on_conflict=replace"):
+        refused = ask(server, "PUT", f"/api/v1/{address}", b"new", headers={"Authorization": f"token foreign-{server.user}"})
+        assert refused.status == 403
+    assert ask(server, "PUT", "/dav/kept", b"new", headers={"If-Match": '"other"'}).status == 412
+    assert (server.data() / "kept").read_text() == "kept"
+    assert "Traceback" not in log.read_text()[before:]
+
+
 def every_address() -> list[tuple[str, str]]:
     """(method, address) of every route that the service has, made from its own tables."""
     from ark_extensions.netdisk import api, api_kept, contents
