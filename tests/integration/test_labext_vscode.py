@@ -224,9 +224,18 @@ def test_nonsense_never_reaches_the_platform(server: Server, bad: object) -> Non
 
 
 def test_strangers_and_other_sites_are_refused(server: Server) -> None:
-    for path, body in (("ark/status", None), ("ark/auto-stop", {"after_minutes": 5}), ("ark/stop", {}), ("ark/here", {})):
+    for path, body in (
+        ("ark/status", None),
+        ("ark/vscode", None),
+        ("ark/auto-stop", {"after_minutes": 5}),
+        ("ark/stop", {}),
+        ("ark/here", {}),
+    ):
         assert server.call(path, body, token=None)[0] == 403
         assert server.call(path, body, token="wrong")[0] == 403
+    with urllib.request.urlopen(f"{server.url}/vscode/?folder=/", timeout=20) as answer:
+        assert "/login?" in answer.url
+    assert server.call("ark/vscode")[1] == {"state": "absent", "seconds": 0}, "a stranger starts nothing"
     assert server.platform.state == "running"
 
 
