@@ -56,7 +56,7 @@ def server() -> Iterator[Server]:
     if programs is None:
         raise RuntimeError(missing())
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    directory = Path(tempfile.mkdtemp(prefix="ark-pg-", dir="/tmp"))  # noqa: S108 - a unix socket's path must be short
+    directory = Path(tempfile.mkdtemp(prefix="ark-pg-", dir="/tmp"))
     if os.geteuid() == 0:
         shutil.chown(directory, user)
     running = Server(directory, programs, user)

@@ -25,7 +25,7 @@ from ark_extensions.usecases.notices import tell
 from ark_extensions.usecases.views import Sentence
 from tests.unit.purse_stage import T0, sqlite, stage
 
-SECRET = "shared"  # noqa: S105
+SECRET = "shared"
 
 
 class _Smtp(StreamRequestHandler):

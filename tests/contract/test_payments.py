@@ -23,7 +23,7 @@ from ark_extensions.payments.manual import ManualTransfer, NoPayments
 from ark_extensions.payments.stripe import StripeCheckout
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-SECRET = "whsec_test_only"  # noqa: S105
+SECRET = "whsec_test_only"
 
 
 @dataclass

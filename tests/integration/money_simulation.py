@@ -77,7 +77,7 @@ class Simulation:
     refused: int = 0
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)  # noqa: S311
+        self.random = random.Random(self.seed)
         self.count = 0
         self.prices = [(T0 - timedelta(days=1), 3_600_000)]
 
