@@ -19,7 +19,6 @@ from ark_extensions.storage.tables_money import bill_lines
 from ark_extensions.usecases.events import event_of
 from ark_extensions.usecases.views import EventView, Page
 
-
 #: kinds of event that begin and end a run
 OPENING = ("running", "found")
 CLOSING = ("stopped",)

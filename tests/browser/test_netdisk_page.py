@@ -242,7 +242,5 @@ def test_a_script_of_another_page_cannot_call_with_the_cookie_alone(visit: Visit
     visitor.open("marketplace")
     status = page.evaluate("fetch('/services/netdisk/api/v1/list', {credentials: 'same-origin'}).then((r) => r.status)")
     assert status == 403
-    status = page.evaluate(
-        "fetch('/services/netdisk/api/v1/folders', {method: 'POST', body: '{\"path\":\"x\"}'}).then((r) => r.status)"
-    )
+    status = page.evaluate("fetch('/services/netdisk/api/v1/folders', {method: 'POST', body: '{\"path\":\"x\"}'}).then((r) => r.status)")
     assert status == 403 and not (tree(visitor) / "x").exists()
