@@ -19,11 +19,11 @@ from ark_extensions.domain.assets import MAX_AHEAD_MONTHS, REMINDER_DAYS, RENEW_
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidField, NotFound
 from ark_extensions.domain.offers import Offer, Plan, PriceVersion, price_at
-from ark_extensions.domain.workspaces import State
+from ark_extensions.domain.workspaces import ACTIVE, State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import Charge, post_charges
-from ark_extensions.usecases.compute import ACTIVE, free_compute, refuse_frozen, reserve
+from ark_extensions.usecases.compute import free_compute, refuse_frozen, reserve
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.launches import order_stop
 from ark_extensions.usecases.market import offer_of, prices

@@ -42,6 +42,7 @@ class BillLine:
     price_version_id: str | None
     amount_micros: int
     closed_because: str | None
+    display_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,15 @@ def bill(storage: Storage, *, user: str, month: date) -> Bill:
     """Everything charged to a user within a month."""
     first, following = month_bounds(month)
     b, w, p = bill_lines, t.workspaces, t.price_versions
-    run = t.runs
+    run, o = t.runs, t.offers
     query = (
-        select(b, w.c.name.label("workspace"), p.c.price_micros, p.c.per, run.c.close_reason, t.offers.c.name.label("offer"))
+        select(
+            b, w.c.name.label("workspace"), w.c.display_name, p.c.price_micros, p.c.per, run.c.close_reason, t.offers.c.name.label("offer")
+        )
         .outerjoin(w, w.c.id == b.c.workspace_id)
         .outerjoin(p, p.c.id == b.c.price_version_id)
         .outerjoin(run, b.c.subject == "run:" + run.c.id)
-        .outerjoin(t.offers, p.c.subject == "offer:" + t.offers.c.id)
+        .outerjoin(o, p.c.subject == "offer:" + o.c.id)
         .where(b.c.owner == user, b.c.at >= first, b.c.at < following)
         .order_by(b.c.at.desc(), b.c.key)
     )
@@ -95,6 +98,7 @@ def bill(storage: Storage, *, user: str, month: date) -> Bill:
             price_version_id=r.price_version_id,
             amount_micros=r.amount_micros,
             closed_because=r.close_reason,
+            display_name=r.display_name,
         )
         for r in rows
     )

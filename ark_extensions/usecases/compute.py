@@ -14,12 +14,10 @@ from sqlalchemy import Connection, Row, select
 
 from ark_extensions.domain.errors import Conflict, Forbidden, InsufficientBalance, InvalidField, SoldOut
 from ark_extensions.domain.offers import Offer, Plan, place, price_at
-from ark_extensions.domain.workspaces import State
+from ark_extensions.domain.workspaces import ACTIVE
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.market import offer_of, prices, read_claims, read_nodes
 from ark_extensions.usecases.purse import read_purse
-
-ACTIVE = (State.CREATING, State.STARTING, State.RUNNING, State.STOPPING)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.domain.metering import cost_micros
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS
 from ark_extensions.domain.offers import price_at
-from ark_extensions.domain.workspaces import State, check_display_name, move
+from ark_extensions.domain.workspaces import ACTIVE, State, check_display_name, move
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_disk
@@ -106,7 +106,7 @@ def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, cur
         data_disk_gib=row.data_disk_gib,
         datasets=tuple(mounts.get((row.id, "dataset"), ())),
         models=tuple(mounts.get((row.id, "model"), ())),
-        auto_stop_at=row.auto_stop_at,
+        auto_stop_at=_next_auto_stop(row, now),
         idle_stop_minutes=row.idle_stop_minutes,
         created_at=row.created_at,
         started_at=row.opened_at,
@@ -121,6 +121,13 @@ def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, cur
         budget_total_micros=row.budget_total_micros,
         disk_price_micros_per_day=row.disk_price_micros_per_day,
     )
+
+
+def _next_auto_stop(row: Row[Any], now: datetime) -> datetime | None:
+    """The moment at which it will stop; of one that does not run, a span that counts from the next start is no moment yet."""
+    at: datetime | None = row.auto_stop_at
+    counts_anew = row.auto_stop_after_minutes is not None or (at is not None and at <= now)
+    return None if counts_anew and State(row.state) not in ACTIVE else at
 
 
 def view_one(connection: Connection, where: ColumnElement[bool], now: datetime) -> WorkspaceView:

@@ -289,6 +289,17 @@ def test_auto_stop_warns_twice_then_stops_and_can_be_extended(storage: Storage) 
     assert deadlines.due_stops(storage, now=later(minutes=119)) == []
 
 
+def test_a_span_counts_anew_at_each_start_and_is_no_moment_in_between(storage: Storage) -> None:
+    workspace_id, name, launch_id = launch(storage, T0, replace(ORDER, auto_stop_after_minutes=60))
+    seen = {"owner": "alice", "name": name}
+    assert workspaces.get_workspace(storage, **seen, now=T0).auto_stop_at == later(hours=1)
+    stop(storage, workspace_id, launch_id, later(minutes=10))
+    assert workspaces.get_workspace(storage, **seen, now=later(minutes=11)).auto_stop_at is None
+    spec = launches.authorize_launch(storage, owner="alice", server_name=name, workspace_id=workspace_id, now=later(hours=2))
+    launches.record_ready(storage, workspace_id=workspace_id, launch_id=spec.launch_id, now=later(hours=2))
+    assert workspaces.get_workspace(storage, **seen, now=later(hours=2)).auto_stop_at == later(hours=3)
+
+
 def test_idle_stop_counts_from_the_last_work(storage: Storage) -> None:
     _, name, _ = launch(storage, T0, replace(ORDER, idle_stop_minutes=30))
     workspaces.record_activity(storage, owner="alice", name=name, now=later(minutes=20))
