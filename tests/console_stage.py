@@ -252,7 +252,8 @@ class Stage:
 def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str]) -> Settings:
     state = directory / "state"
     (state / "secrets").mkdir(parents=True)
-    for name, value in secrets.items():
+    keys = {"stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET}
+    for name, value in {**keys, **secrets}.items():
         (state / "secrets" / name).write_text(value)
     text = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports, "payments": PAYMENTS}
     (state / "ark.yaml").write_text(json.dumps(text))  # JSON is YAML
@@ -319,7 +320,7 @@ def running_stage() -> Iterator[Stage]:
         ports = {"hub": free_port(), "console": free_port(), "proxy_api": free_port()}
         tokens = {key: f"{key}-" + os.urandom(16).hex() for key in ("console", "other", "setup")}
         own = {"console_token": tokens["console"], "cookie_secret": os.urandom(32).hex()}
-        settings = _state(directory, ports, {**own, "stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET})
+        settings = _state(directory, ports, own)
         migrate(settings.resolved_database_url)
         storage = Storage(settings.resolved_database_url)
         _fill(storage)
