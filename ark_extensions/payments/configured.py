@@ -5,9 +5,13 @@ A provider's library is imported only where its provider is used: Stripe's alone
 
 from __future__ import annotations
 
+import logging
+
 from ark_extensions.payments import Provider
 from ark_extensions.payments.manual import ManualTransfer
 from ark_extensions.settings import Settings
+
+log = logging.getLogger("ark")
 
 
 def _manual(settings: Settings) -> Provider:
@@ -32,5 +36,13 @@ MAKERS = {"manual": _manual, "stripe": _stripe, "alipay": _alipay}
 
 
 def configured(settings: Settings) -> dict[str, Provider]:
-    """By name, in the settings' order. Raises FileNotFoundError naming a key's file that is missing."""
-    return {name: MAKERS[name](settings) for name in settings.payments.providers}
+    """By name, in the settings' order. One that cannot be used is left out, with the reason in the log: the console starts."""
+    found: dict[str, Provider] = {}
+    for name in settings.payments.providers:
+        try:
+            found[name] = MAKERS[name](settings)
+        except FileNotFoundError as missing:
+            log.error("Recharge by %s is off: its key %s is missing.", name, missing.filename)
+        except ValueError as wrong:
+            log.error("Recharge by %s is off: %s", name, wrong)
+    return found

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -19,8 +20,10 @@ from Cryptodome.PublicKey import RSA
 from ark_extensions.domain.money import MICROS, format_amount
 from ark_extensions.payments import Forged, NotAPayment, Provider, ProviderDown
 from ark_extensions.payments.alipay import CHINA, AlipayPage
+from ark_extensions.payments.configured import configured
 from ark_extensions.payments.manual import ManualTransfer, NoPayments
 from ark_extensions.payments.stripe import StripeCheckout
+from ark_extensions.settings import Settings
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SECRET = "whsec_test_only"
@@ -177,3 +180,10 @@ def test_a_transfer_names_its_reference() -> None:
         recharge_id="abcdef0123456789", amount_micros=MICROS, currency="CNY", return_url="", notify_url=""
     )
     assert begun.instructions == "IBAN 123\nABCDEF012345"
+
+
+def test_a_provider_whose_key_is_missing_or_whose_currency_is_wrong_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "secrets").mkdir()
+    payments = {"providers": ["manual", "stripe", "alipay"], "manual_instructions": "IBAN 123"}
+    assert list(configured(Settings(state_dir=tmp_path, payments=payments, currency="USD"))) == ["manual"]
+    assert "stripe_secret_key is missing" in caplog.text and "CNY only" in caplog.text
