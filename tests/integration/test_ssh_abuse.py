@@ -137,6 +137,7 @@ def test_the_workspace_itself_takes_only_its_owners_keys(stage: Stage) -> None:
         f"s = socket.socket(socket.AF_UNIX); s.connect('{directory}/ssh.sock')\n"
         "t = threading.Thread(target=lambda: [os.write(1, d) for d in iter(lambda: s.recv(65536), b'')]); t.start()\n"
         "[s.sendall(d) for d in iter(lambda: os.read(0, 65536), b'')]\n"
+        "s.shutdown(socket.SHUT_WR)\n"  # else sshd waits for us, and we for sshd
     )
     for user, works in (("alice", True), ("bob", False)):
         done = subprocess.run(

@@ -43,8 +43,12 @@ def session(config: Path, name: str = "ws1") -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
+    """End it; its jump, a process of ssh's own that has the same pipes, may take a moment longer."""
     process.kill()
-    process.communicate(timeout=10)
+    process.wait(10)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def ended_within(process: subprocess.Popen[bytes], seconds: float) -> float:

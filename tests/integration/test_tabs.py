@@ -19,6 +19,7 @@ def signed_in(platform: Platform) -> Browser:
 
 @pytest.fixture(scope="module")
 def server(platform: Platform, signed_in: Browser) -> str:
+    platform.make_room()
     offer = platform.api("GET", "/offers", user=NAME).json["items"][0]["id"]
     order = {"offer": offer, "image": "python-cpu", "data_disk_gib": 0, "request_id": "tabs-00000001"}
     name = platform.api("POST", "/workspaces", order, user=NAME).json["name"]
