@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from ark_extensions.environments import PROJECT
 from tests.platform import Platform
@@ -21,7 +21,15 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 CONSOLE = "/services/console"
+#: two cores run the browser, the platform and JupyterLab at once
+expect.set_options(timeout=15_000)
 SHOTS = PROJECT / "test-results" / "screenshots"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room(platform: Platform) -> None:
+    """Each module begins with the whole machine: what the one before left running is stopped."""
+    platform.make_room()
 
 
 @pytest.fixture(scope="session")
