@@ -165,11 +165,15 @@ class Stream:
         self._sent = 0
 
     async def run(self, subscription: Subscription, *, name: str | None, after: int | None) -> None:
-        """Replay what came after ``after`` (None: nothing), then follow until the subscription ends."""
+        """Replay what came after ``after`` (None: nothing), then follow until the subscription ends.
+
+        Where it begins is settled before the first byte: what happens once the reader knows that it is connected reaches it.
+        """
         loop = asyncio.get_running_loop()
+        known = None if after is None else await self._known(after)
         await self._write(f"retry: {RETRY_MILLISECONDS}\n\n")
-        if after is not None:
-            await self._replay(subscription.owner, name, await self._known(after))
+        if known is not None:
+            await self._replay(subscription.owner, name, known)
         beat_at = loop.time() + self._heartbeat
         while not subscription.ended:
             event = None

@@ -44,16 +44,19 @@ class Events:
 
 
 class Reader:
-    """What a client has received."""
+    """What a client has received. ``on_first``: what happens in the moment in which it learns that it is connected."""
 
     def __init__(self, events: Events, feed: Feed, *, heartbeat: float = 30.0, allowed: bool = True) -> None:
         self.text: list[str] = []
+        self.on_first: Callable[[], object] = lambda: None
         self.allowed = allowed
         body = lambda event: {"id": event.id}  # noqa: E731
         self.stream = Stream(feed, events.use, write=self.write, body=body, still_allowed=self.check, heartbeat_seconds=heartbeat)
 
     async def write(self, text: str) -> None:
         self.text.append(text)
+        if len(self.text) == 1:
+            self.on_first()
 
     async def check(self) -> None:
         if not self.allowed:
@@ -126,9 +129,8 @@ async def test_an_id_from_the_future_hides_nothing() -> None:
     feed = Feed(events.use, tick_seconds=0.005)
     subscription = await feed.subscribe("ann")
     reader = Reader(events, feed)
+    reader.on_first = lambda: events.add("ann")
     running = asyncio.create_task(reader.stream.run(subscription, name=None, after=10**15))
-    await eventually(lambda: len(reader.text) == 1)
-    events.add("ann")
     await eventually(lambda: reader.ids == [2])
     await feed.close()
     await running
