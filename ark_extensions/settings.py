@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ark_extensions.domain.money import parse_amount
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 
 
 class Mirrors(BaseModel):
@@ -71,6 +72,60 @@ class OAuth(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, description="traits of that authenticator, e.g. client_id, authorize_url")
 
 
+class Kubernetes(BaseModel):
+    """The cluster that workspaces run in, for the runtime `kubernetes`. Sub-paths fill in `{user}` (a directory name made of the
+    user's name), `{kind}`, `{name}` and `{version}`; one claim may serve both the netdisks and the catalogue."""
+
+    model_config = ConfigDict(extra="forbid")
+    namespace: str = Field("ark", description="namespace of the workspaces' pods and claims")
+    installation: str = Field(
+        "ark", pattern=DNS_LABEL, description="marks what this installation makes in the namespace; nothing without the mark is touched"
+    )
+    kubeconfig: Path | None = Field(None, description="kubeconfig of the cluster; none: the service account of the pod that Ark runs in")
+    request_timeout_seconds: int = Field(10, ge=1, le=300, description="a request to the Kubernetes API that takes longer is tried again")
+    hub_bind_ip: str = Field("127.0.0.1", description="address on which the Hub's API listens; pods must be able to reach it")
+    hub_connect_url: str | None = Field(None, description="the Hub's API as pods reach it, without a path: `http://hub:8081`")
+    proxy_connect_url: str | None = Field(
+        None, description="the proxy as pods reach it, without a path: `http://proxy-public`; default: `public_url` or host and port"
+    )
+    proxy_api_url: str | None = Field(None, description="configurable-http-proxy's API as the Hub reaches it; default: its port on 127.0.0.1")
+    service_urls: dict[Literal["console", "netdisk"], str] = Field(
+        default_factory=dict, description="a service's address as the proxy reaches it; default: its port on 127.0.0.1"
+    )
+    storage_class: str | None = Field(None, description="storage class of data disks; none: the cluster's default one")
+    data_disk_access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = Field(
+        "ReadWriteOnce", description="access mode of data disks"
+    )
+    netdisk_claim: str = Field("ark-netdisk", description="claim (ReadWriteMany) with all netdisks")
+    netdisk_sub_path: str = Field("netdisk/{user}/data", description="where in that claim a user's `data` directory is")
+    catalogue_claim: str = Field("ark-netdisk", description="claim (ReadWriteMany or ReadOnlyMany) with datasets and models")
+    catalogue_sub_path: str = Field("catalog/{kind}/{name}/{version}", description="where in that claim a dataset's or model's version is")
+    images: dict[str, str] = Field(
+        default_factory=dict, description="the catalogue's image reference → the image that the cluster pulls; others are used as they are"
+    )
+    image_environment: str = Field("/opt/ark/environment", description="directory of the Python environment inside the images")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field("IfNotPresent", description="when images are pulled")
+    image_pull_secrets: list[str] = Field(default_factory=list, description="names of secrets to pull images with")
+    gpu_resource: str = Field("nvidia.com/gpu", description="extended resource of one GPU")
+    gpu_resources: dict[str, str] = Field(default_factory=dict, description="GPU model → its extended resource, where it is another")
+    gpu_label: str = Field("nvidia.com/gpu.product", description="node label that tells the GPU model")
+    gpu_models: dict[str, str] = Field(
+        default_factory=dict, description="value of that label → the model as offers name it; others are taken as they are"
+    )
+    gpu_tolerations: list[dict[str, Any]] = Field(
+        default_factory=lambda: [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        description="tolerations of workspaces with GPUs",
+    )
+    gpu_runtime_class: str | None = Field(None, description="runtime class of workspaces with GPUs, `nvidia` for example")
+    runtime_class: str | None = Field(None, description="runtime class of other workspaces, `gvisor` for example")
+    node_selector: dict[str, str] = Field(default_factory=dict, description="labels of the nodes that workspaces run on")
+    tolerations: list[dict[str, Any]] = Field(default_factory=list, description="tolerations of all workspaces")
+    system_disk_gib: int = Field(150, ge=1, description="system disk (ephemeral storage) of an offer that names none")
+    priority_class_payg: str | None = Field(None, description="priority class of pay-as-you-go workspaces")
+    priority_class_monthly: str | None = Field(None, description="priority class of workspaces on monthly compute: a higher one")
+    pod_overrides: dict[str, Any] = Field(default_factory=dict, description="merged into the `spec` of every workspace's pod")
+
+
 class Settings(BaseSettings):
     """The whole configuration of one installation."""
 
@@ -78,6 +133,7 @@ class Settings(BaseSettings):
 
     state_dir: Path = Field(Path(".ark"), description="where all state lives: databases, data disks, netdisks, catalogue, logs")
     runtime: Literal["local", "kubernetes"] = Field("local", description="where workspaces run")
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes, description="the cluster, when workspaces run in one")
     host: str = Field("127.0.0.1", description="the address the proxy listens on")
     port: Port = Field(8000, description="the port people open in the browser")
     public_url: str | None = Field(None, description="the address people open, when another proxy stands in front")
