@@ -6,13 +6,13 @@ directory, whatever their names; deleting never leaves the tree it deletes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 from pathlib import Path
 
 from ark_extensions.domain.catalog import DATASET, ITEM_NAME, MODEL
+from ark_extensions.domain.cluster import user_slug
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.workspaces import Mount
 from ark_extensions.volumes.removal import remove_tree
@@ -28,17 +28,6 @@ GONE = {
         "Choose another version, or ask an operator to import it again."
     ),
 }
-
-
-def user_slug(owner: str) -> str:
-    """A directory name for any Hub user name: readable, safe everywhere, and different for different names.
-
-    The readable part is only decoration; the hash of the exact name is what keeps users apart, also where the file
-    system folds case or normalises Unicode.
-    """
-    readable = re.sub(r"[^a-z0-9]+", "-", owner.lower()).strip("-")[:24].strip("-")
-    digest = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-    return f"{readable or 'user'}-{digest}"
 
 
 class LocalDirVolumes:
