@@ -171,9 +171,17 @@ def run_notebook(page: Page, visitor: Visitor, name: str, file: str, cells: list
     wait_until(lambda: run_all(page, notebook), seconds=60, message="the kernel took no cell")
     expect(notebook.locator(".jp-OutputArea-output").last).to_contain_text(last, timeout=60_000)
     output = "\n".join(notebook.locator(".jp-OutputArea-output").all_inner_texts())
-    page.keyboard.press("Control+s")
-    wait_until(lambda: last in read(page, visitor, name, file), message="the notebook was not saved")
+    save(page)
+    assert last in read(page, visitor, name, file)
     return output
+
+
+def save(page: Page) -> None:
+    """With the menu, to its end: Jupyter writes a notebook in place, and who reads it meanwhile is told that it is unreadable."""
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents/" in answer.url, timeout=60_000) as saved:
+        page.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).click()
+    assert saved.value.ok, f"{saved.value.status} {saved.value.text()[:500]}"
 
 
 def run_all(page: Page, notebook: Locator) -> bool:
