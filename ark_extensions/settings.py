@@ -83,22 +83,13 @@ class Kubernetes(BaseModel):
     )
     kubeconfig: Path | None = Field(None, description="kubeconfig of the cluster; none: the service account of the pod that Ark runs in")
     request_timeout_seconds: int = Field(10, ge=1, le=300, description="a request to the Kubernetes API that takes longer is tried again")
-    hub_bind_ip: str = Field("127.0.0.1", description="address on which the Hub's API listens; pods must be able to reach it")
-    hub_connect_url: str | None = Field(None, description="the Hub's API as pods reach it, without a path: `http://hub:8081`")
-    proxy_connect_url: str | None = Field(
-        None, description="the proxy as pods reach it, without a path: `http://proxy-public`; default: `public_url` or host and port"
-    )
-    proxy_api_url: str | None = Field(None, description="configurable-http-proxy's API as the Hub reaches it; default: its port on 127.0.0.1")
-    service_urls: dict[Literal["console", "netdisk"], str] = Field(
-        default_factory=dict, description="a service's address as the proxy reaches it; default: its port on 127.0.0.1"
-    )
     storage_class: str | None = Field(None, description="storage class of data disks; none: the cluster's default one")
     data_disk_access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = Field(
         "ReadWriteOnce", description="access mode of data disks"
     )
-    netdisk_claim: str = Field("ark-netdisk", description="claim (ReadWriteMany) with all netdisks")
+    netdisk_claim: str = Field("ark-files", description="claim (ReadWriteMany) with all netdisks")
     netdisk_sub_path: str = Field("netdisk/{user}/data", description="where in that claim a user's `data` directory is")
-    catalogue_claim: str = Field("ark-netdisk", description="claim (ReadWriteMany or ReadOnlyMany) with datasets and models")
+    catalogue_claim: str = Field("ark-files", description="claim (ReadWriteMany or ReadOnlyMany) with datasets and models")
     catalogue_sub_path: str = Field("catalog/{kind}/{name}/{version}", description="where in that claim a dataset's or model's version is")
     images: dict[str, str] = Field(
         default_factory=dict, description="the catalogue's image reference → the image that the cluster pulls; others are used as they are"

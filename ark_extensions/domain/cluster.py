@@ -20,6 +20,9 @@ LAUNCH = "ark/launch"
 OWNER_NAME = "ark/owner-name"
 WORKSPACE_NAME = "ark/workspace-name"
 
+#: says of each object that the platform cares for it
+MANAGED = {"app.kubernetes.io/managed-by": "ark"}
+
 _PLAIN_ID = re.compile(r"[a-z0-9]{1,40}")
 
 
@@ -57,7 +60,7 @@ def ours(installation: str) -> dict[str, str]:
 
 def labels(installation: str, *, workspace_id: str, owner: str) -> dict[str, str]:
     """The labels of an object that belongs to a workspace."""
-    return {**ours(installation), WORKSPACE: workspace_id, OWNER: user_slug(owner)}
+    return {**MANAGED, **ours(installation), WORKSPACE: workspace_id, OWNER: user_slug(owner)}
 
 
 def netdisk_sub_path(template: str, owner: str) -> str:
