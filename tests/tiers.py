@@ -1,6 +1,8 @@
-"""`make test`: every tier after the other, whatever the one before did, and at the end how many of each ran.
+"""`make test`: every tier, whatever the one before did, and at the end how many of each ran.
 
-The last line is alone and always of one form: ``N passed, N failed, N skipped``.
+The fast tier comes first and alone. The others start whole platforms and wait more than they compute, so their lanes (parts of a
+tier, each a pytest of its own with its own ports and directories) run beside each other. A lane's output is shown whole when it
+has ended, and stays in ``test-results/``. The last line is alone and always of one form: ``N passed, N failed, N skipped``.
 """
 
 from __future__ import annotations
@@ -10,30 +12,69 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "test-results"
-# a tier that hangs is ended: minutes it may take at most
-TIERS = {"unit": 5, "contract": 10, "integration": 30, "browser": 15}
+#: a lane that hangs is ended: minutes that one of the tier may take at most
+TIERS = {"unit": 5, "contract": 15, "integration": 30, "browser": 20}
+#: tiers that run alone: what they promise is their speed
+ALONE = ("unit",)
+#: lanes of a tier by the names of their modules; what is in none of them is a lane of its own
+LANES = {
+    "integration": {
+        "kills": ("test_crash.py", "test_loops.py", "test_up*.py"),
+        "ssh": ("test_ssh_*.py",),
+        "money": ("test_money_*.py",),
+    }
+}
+#: lanes at once
+BESIDE = 3
 
-#: tiers whose tests wait for whole platforms on two cores, and how many failures may still be chance
-RETRIED, RETRIED_AT_MOST = ("integration", "browser"), 8
+
+@dataclass(frozen=True)
+class Lane:
+    """One pytest run. ``tests``: what it is given."""
+
+    tier: str
+    name: str
+    tests: tuple[str, ...]
+
+    @property
+    def report(self) -> Path:
+        return RESULTS / f"{self.name}.xml"
+
+    @property
+    def log(self) -> Path:
+        return RESULTS / f"{self.name}.log"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``why`` says why a tier could not run, or did not end."""
+    """Of a lane, or of a tier. ``why`` says why it could not run, or did not end; ``names`` are the tests that failed."""
 
-    tier: str
+    name: str
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
     why: str = ""
+    names: tuple[str, ...] = ()
+
+
+@dataclass
+class Run:
+    lane: Lane
+    process: subprocess.Popen[bytes]
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,63 +84,79 @@ def main(arguments: Sequence[str]) -> int:
         print(f"No tier is called {', '.join(unknown)}: there are {', '.join(TIERS)}.")
         return 2
     RESULTS.mkdir(exist_ok=True)
-    outcomes = [second_try(run_tier(tier, options), options) for tier in tiers]
+    outcomes: dict[str, list[Outcome]] = {tier: [] for tier in tiers}
+    lanes: list[Lane] = []
+    for tier in tiers:
+        if why := cannot_run(tier):
+            print(why)
+            outcomes[tier].append(Outcome(tier, why=why))
+        else:
+            lanes += lanes_of(tier)
+    for beside in ([lane for lane in lanes if lane.tier in ALONE], [lane for lane in lanes if lane.tier not in ALONE]):
+        for lane, outcome in run_lanes(beside, options):
+            outcomes[lane.tier].append(outcome)
     print_table(outcomes)
-    return 1 if any(outcome.failed for outcome in outcomes) else 0
+    return 1 if any(outcome.failed for found in outcomes.values() for outcome in found) else 0
 
 
-def second_try(first: Outcome, options: Sequence[str]) -> Outcome:
-    """In the tiers that start whole platforms, a few failed tests are run once more, alone; what passes then counts as passed
-    and is named as unsteady, so that nobody takes it for sound."""
-    if first.tier not in RETRIED or first.why or not 0 < first.failed <= RETRIED_AT_MOST:
-        return first
-    report = RESULTS / f"{first.tier}-again.xml"
-    again = failed_tests(RESULTS / f"{first.tier}.xml")
-    second = run_tier(first.tier, options, again, report)
-    still = set(failed_tests(report))
-    unsteady = [test for test in again if test not in still]
-    if second.why or not unsteady:
-        return first
-    why = f"passed only at a second try: {', '.join(unsteady)}"
-    return Outcome(first.tier, first.passed + len(unsteady), len(still), first.skipped, first.seconds + second.seconds, why)
+def lanes_of(tier: str) -> list[Lane]:
+    """A module that nobody has put into a lane is in the last one, named like the tier: none is forgotten."""
+    left = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests" / tier).rglob("test_*.py"))
+    lanes = []
+    for name, patterns in LANES.get(tier, {}).items():
+        found = tuple(path for path in left if any(fnmatch(path.rsplit("/", 1)[1], pattern) for pattern in patterns))
+        left = [path for path in left if path not in found]
+        if found:
+            lanes.append(Lane(tier, f"{tier}-{name}", found))
+    return [Lane(tier, tier, tuple(left)), *lanes] if left else lanes
 
 
-def failed_tests(report: Path) -> list[str]:
-    """The node ids of a report's failed tests."""
-    found = []
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
-            found.append(f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}")
-    return list(dict.fromkeys(found))
+def run_lanes(lanes: Sequence[Lane], options: Sequence[str]) -> Iterable[tuple[Lane, Outcome]]:
+    """At most ``BESIDE`` at once, those that may take longest first."""
+    waiting = sorted(lanes, key=lambda lane: -TIERS[lane.tier])
+    running: list[Run] = []
+    shown = len(waiting) == 1
+    interrupted = False
+    while waiting or running:
+        try:
+            while waiting and len(running) < BESIDE and not interrupted:
+                running.append(begin(waiting.pop(0), options, shown=shown))
+            time.sleep(0.2)
+        except KeyboardInterrupt:
+            interrupted = True
+            waiting = []
+        for run in list(running):
+            late = run.seconds > TIERS[run.lane.tier] * 60
+            if run.process.poll() is None and not late and not interrupted:
+                continue
+            running.remove(run)
+            yield run.lane, finish(run, "interrupted" if interrupted else f"ended after {TIERS[run.lane.tier]} minutes", shown=shown)
 
 
-def run_tier(tier: str, options: Sequence[str], only: Sequence[str] = (), report: Path | None = None) -> Outcome:
-    print(f"\n=== {tier}{' again' if only else ''} ===", flush=True)
-    why = cannot_run(tier)
-    if why:
-        print(why)
-        return Outcome(tier, why=why)
-    report = report or RESULTS / f"{tier}.xml"
-    report.unlink(missing_ok=True)
-    tests = list(only) or [f"tests/{tier}"]
-    command = [sys.executable, "-m", "pytest", *tests, f"--junitxml={report}", "-o", f"junit_suite_name={tier}", "-q", *options]
+def begin(lane: Lane, options: Sequence[str], *, shown: bool) -> Run:
+    """``shown``: its output is seen as it comes."""
+    print(f"\n=== {lane.name} ===" if shown else f"{lane.name} begins", flush=True)
+    lane.report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", *lane.tests, f"--junitxml={lane.report}", "-o", f"junit_suite_name={lane.name}", "-q"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
-    ended = ""
-    try:
-        process.wait(TIERS[tier] * 60)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt) as reason:
-        ended = "interrupted" if isinstance(reason, KeyboardInterrupt) else f"ended after {TIERS[tier]} minutes"
-        end(process)
-    counted = read_report(report, tier, time.monotonic() - began)
-    if ended:
-        return Outcome(tier, counted.passed, counted.failed + 1, counted.skipped, counted.seconds, f"did not finish: {ended}")
-    if process.returncode not in (0, 1, 5) and not counted.failed:
-        return Outcome(
-            tier, counted.passed, counted.failed + 1, counted.skipped, counted.seconds, f"pytest ended with {process.returncode}"
-        )
-    return counted
+    with lane.log.open("wb") as log:
+        out = None if shown else log
+        process = subprocess.Popen([*command, *options], cwd=ROOT, env=environment, start_new_session=True, stdout=out, stderr=out)
+    return Run(lane, process)
+
+
+def finish(run: Run, why: str, *, shown: bool) -> Outcome:
+    """What a run has come to. One that has not ended is ended, for the reason ``why``."""
+    hung = run.process.poll() is None
+    if hung:
+        end(run.process)
+    counted = read_report(run.lane, run.seconds)
+    if not shown:
+        print(f"\n=== {run.lane.name} ({run.seconds:.0f} s) ===\n{run.lane.log.read_text(errors='replace').rstrip()}\n", flush=True)
+    if not hung and (run.process.returncode in (0, 1, 5) or counted.failed):
+        return counted
+    why = f"did not finish: {why}" if hung else f"pytest ended with {run.process.returncode}"
+    return Outcome(counted.name, counted.passed, counted.failed + 1, counted.skipped, counted.seconds, why, counted.names)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -126,25 +183,49 @@ def cannot_run(tier: str) -> str:
     return ""
 
 
-def read_report(report: Path, tier: str, seconds: float) -> Outcome:
+def read_report(lane: Lane, seconds: float) -> Outcome:
     try:
-        suites = ElementTree.parse(report).getroot().iter("testsuite")
-        counts = [{name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")} for suite in suites]
+        report = ElementTree.parse(lane.report).getroot()
     except (OSError, ElementTree.ParseError):
-        return Outcome(tier, failed=1, seconds=seconds, why="no report was written")
+        return Outcome(lane.name, failed=1, seconds=seconds, why="no report was written")
+    counts = [{name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")} for suite in report.iter("testsuite")]
     failed = sum(count["failures"] + count["errors"] for count in counts)
     skipped = sum(count["skipped"] for count in counts)
     total = sum(count["tests"] for count in counts)
-    return Outcome(tier, max(0, total - failed - skipped), failed, skipped, seconds)
+    names = [
+        f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        for case in report.iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
+    return Outcome(lane.name, max(0, total - failed - skipped), failed, skipped, seconds, names=tuple(dict.fromkeys(names)))
 
 
-def print_table(outcomes: Sequence[Outcome]) -> None:
-    print(f"\n{'tier':<14}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
-    for outcome in outcomes:
-        row = f"{outcome.tier:<14}{outcome.passed:>8}{outcome.failed:>8}{outcome.skipped:>9}{outcome.seconds:>9.0f}"
-        print(f"{row}   {outcome.why}" if outcome.why else row)
-    passed, failed, skipped = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("passed", "failed", "skipped"))
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+def together(tier: str, found: Sequence[Outcome]) -> Outcome:
+    """A tier's lanes as one; its seconds are those of its longest lane."""
+    passed, failed, skipped = (sum(getattr(outcome, name) for outcome in found) for name in ("passed", "failed", "skipped"))
+    why = "; ".join(f"{outcome.name}: {outcome.why}" if len(found) > 1 else outcome.why for outcome in found if outcome.why)
+    names = tuple(name for outcome in found for name in outcome.names)
+    return Outcome(tier, passed, failed, skipped, max((outcome.seconds for outcome in found), default=0.0), why, names)
+
+
+def print_table(outcomes: dict[str, list[Outcome]]) -> None:
+    print(f"\n{'tier':<22}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    tiers = [together(tier, found) for tier, found in outcomes.items()]
+    for tier in tiers:
+        print_row(tier)
+        if len(lanes := outcomes[tier.name]) > 1:
+            for lane in sorted(lanes, key=lambda lane: lane.name):
+                print_row(lane, "  ")
+    for name in [name for tier in tiers for name in tier.names]:
+        print(f"failed: {name}")
+    total = together("all", tiers)
+    print(f"\n{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
+
+
+def print_row(outcome: Outcome, indent: str = "") -> None:
+    name = f"{indent}{outcome.name}"
+    row = f"{name:<22}{outcome.passed:>8}{outcome.failed:>8}{outcome.skipped:>9}{outcome.seconds:>9.0f}"
+    print(f"{row}   {outcome.why}" if outcome.why else row)
 
 
 if __name__ == "__main__":
