@@ -129,6 +129,11 @@ class Settings(BaseSettings):
     port: Port = Field(8000, description="the port people open in the browser")
     public_url: str | None = Field(None, description="the address people open, when another proxy stands in front")
     ports: Ports = Field(default_factory=Ports, description="internal ports")
+    listen_host: str = Field("127.0.0.1", description="the address that the Hub's API, the console and the netdisk listen on")
+    hub_url: str | None = Field(
+        None, description="the Hub as services and workspaces reach it, without a path; default: its port on 127.0.0.1"
+    )
+    services_host: str = Field("127.0.0.1", description="the host by which the proxy, the Hub and workspaces reach console and netdisk")
     database_url: str | None = Field(None, description="SQLAlchemy URL of the platform's database; default: SQLite in the state directory")
     currency: str = Field("CNY", pattern="^[A-Z]{3}$", description="ISO 4217 code of the one currency of this installation")
     language: Literal["zh", "en"] = Field("zh", description="language of the console before a user chooses")
@@ -193,7 +198,7 @@ class Settings(BaseSettings):
 
     @property
     def hub_api_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.hub}/hub/api"
+        return f"{self.hub_url or f'http://127.0.0.1:{self.ports.hub}'}/hub/api"
 
     @cached_property
     def base_url(self) -> str:

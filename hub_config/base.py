@@ -32,7 +32,9 @@ def configure(c: Any, settings: Settings) -> None:
 
 def _addresses(c: Any, settings: Settings) -> None:
     c.JupyterHub.bind_url = f"http://{settings.host}:{settings.port}"
-    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings.ports.hub}"
+    c.JupyterHub.hub_bind_url = f"http://{settings.listen_host}:{settings.ports.hub}"
+    if settings.hub_url:
+        c.JupyterHub.hub_connect_url = settings.hub_url
     if settings.public_url:
         c.JupyterHub.public_url = settings.public_url
     c.JupyterHub.proxy_check_interval = 5

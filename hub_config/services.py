@@ -43,7 +43,7 @@ def configure(c: Any, settings: Settings) -> None:
 def _console(settings: Settings) -> dict[str, Any]:
     return {
         "name": "console",
-        "url": f"http://127.0.0.1:{settings.ports.console}",
+        "url": f"http://{settings.services_host}:{settings.ports.console}",
         "api_token": settings.secret("console_token"),
         "oauth_client_id": "service-console",
         "oauth_redirect_uri": f"{CONSOLE}oauth_callback",
@@ -57,7 +57,7 @@ def _console(settings: Settings) -> dict[str, Any]:
 def _netdisk(settings: Settings) -> dict[str, Any]:
     return {
         "name": "netdisk",
-        "url": f"http://127.0.0.1:{settings.ports.netdisk}",
+        "url": f"http://{settings.services_host}:{settings.ports.netdisk}",
         "api_token": settings.secret("netdisk_token"),
         "oauth_client_id": "service-netdisk",
         "oauth_redirect_uri": "/services/netdisk/oauth_callback",

@@ -6,6 +6,8 @@ have left, so CPU and GPU offers that share a machine cannot be sold twice.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -89,6 +91,23 @@ def free_on(node: Node, claims: Iterable[Claim]) -> Node:
             taken.update(claim.gpu_devices)
     gpus = tuple(g for g in node.gpus if g[0] not in taken)
     return replace(node, vcpu=max(vcpu, 0), memory_mib=max(memory, 0), gpus=gpus)
+
+
+def with_claimed_devices(node: Node, claims: Iterable[Claim]) -> Node:
+    """The node with its GPUs named so that claimed names stay, for machines whose GPUs are handed out by number only.
+
+    A device is ``MODEL#N``. As many of a model as the node has for sale are named: those that claims hold first, then the
+    lowest numbers that are free, so a node that sells fewer than before never seems to have a claimed one free.
+    """
+    held = {device for claim in claims if claim.node == node.name for device in claim.gpu_devices}
+    counts = Counter(model for _, model in node.gpus)
+    gpus: list[tuple[str, str]] = []
+    for model in sorted(counts):
+        names = sorted((d for d in held if d.rpartition("#")[0] == model), key=lambda d: int(d.rpartition("#")[2]))
+        free = (name for n in itertools.count() if (name := f"{model}#{n}") not in held)
+        names += itertools.islice(free, max(counts[model] - len(names), 0))
+        gpus += [(name, model) for name in names]
+    return replace(node, gpus=tuple(gpus))
 
 
 def fits(node: Node, need: Quantities) -> int:

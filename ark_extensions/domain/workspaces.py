@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ark_extensions.domain.errors import Conflict, InvalidField
-from ark_extensions.domain.offers import Quantities
+from ark_extensions.domain.offers import Plan, Quantities
 
 #: JupyterHub 6 accepts these server names only (its handlers/base.py), 1–30 characters
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -98,7 +98,8 @@ class LaunchSpec:
     """All that a spawner may know about one start of a workspace. Ids, quantities and names, never prices.
 
     ``image_reference`` is what the runtime resolves: an environment's name (local) or an OCI reference.
-    ``data_disk_gib`` 0 means no disk was bought (the small default applies).
+    ``data_disk_gib`` 0 means no disk was bought (the small default applies). ``plan``: how its compute is paid, for who
+    goes first when a cluster is short of it.
     """
 
     workspace_id: str
@@ -111,6 +112,8 @@ class LaunchSpec:
     gpu_devices: tuple[str, ...]
     data_disk_gib: int
     mounts: tuple[Mount, ...] = field(default=())
+    node: str = ""
+    plan: Plan = Plan.PAYG
 
 
 @dataclass(frozen=True)

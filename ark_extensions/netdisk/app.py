@@ -122,10 +122,10 @@ async def serve(settings: Settings) -> None:
     storage = Storage(settings.resolved_database_url)
     hub = Hub(settings.hub_api_url, token=settings.secret("netdisk_token"))
     app = make_app(settings, storage, LocalDirVolumes(settings.state_dir), hub, hub_oauth(settings))
-    server = listen(app, settings.ports.netdisk)
+    server = listen(app, settings.ports.netdisk, settings.listen_host)
     housekeeping: Housekeeping = app.settings["housekeeping"]
     housekeeping.begin()
-    log.info("netdisk listens on 127.0.0.1:%d.", settings.ports.netdisk)
+    log.info("netdisk listens on %s:%d.", settings.listen_host, settings.ports.netdisk)
     await ending.wait()
     server.stop()
     await housekeeping.end()

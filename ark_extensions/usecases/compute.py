@@ -74,10 +74,29 @@ def hold(connection: Connection, workspace_id: str, owner: str, compute: Compute
         name = connection.execute(other).scalar()
         if name is not None:
             raise Conflict("{name} uses this compute now. Stop it first, or choose another.", field="asset", code="asset_in_use", name=name)
+        _keep_on_a_machine(connection, compute)
         return
     require_first_hour(connection, owner, compute.price_micros_per_hour, now)
     if held(connection, workspace_id) is None:
         reserve(connection, workspace_id, compute.offer)
+
+
+def _keep_on_a_machine(connection: Connection, compute: Compute) -> None:
+    """Monthly compute whose machine is away moves to another that has room; raises SoldOut when none has."""
+    assert compute.asset_id is not None
+    claim = held(connection, compute.asset_id)
+    if claim is not None and connection.execute(select(t.nodes.c.name).where(t.nodes.c.name == claim.node)).first() is not None:
+        return
+    free_compute(connection, compute.asset_id)
+    try:
+        reserve(connection, compute.asset_id, compute.offer)
+    except SoldOut:
+        raise SoldOut(
+            "The machine of this monthly compute is away, and no other has room for {offer} now. Try again later, or ask an operator.",
+            field="asset",
+            code="machine_away",
+            offer=compute.offer.name,
+        ) from None
 
 
 def held(connection: Connection, holder: str) -> Row[Any] | None:

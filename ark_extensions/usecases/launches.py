@@ -18,7 +18,7 @@ from ark_extensions.domain.offers import Offer, price_at
 from ark_extensions.domain.workspaces import LaunchSpec, Mount, State, require_startable
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
-from ark_extensions.usecases.charges import settle_runs
+from ark_extensions.usecases.charges import settle_closed_run
 from ark_extensions.usecases.compute import by_the_hour, by_the_month, compute_of, devices_of, free_compute, held, hold, reserve
 from ark_extensions.usecases.events import PLATFORM, emit
 from ark_extensions.usecases.identifiers import new_id
@@ -78,7 +78,7 @@ def _close_run(connection: Connection, row: Row[Any], end: datetime, reason: str
     connection.execute(
         update(t.runs).where(t.runs.c.id == run.id).values(closed_at=end, seen_at=max(run.seen_at, end), close_reason=reason)
     )
-    settle_runs(connection, connection.execute(select(t.runs).where(t.runs.c.id == run.id)).all(), now)
+    settle_closed_run(connection, connection.execute(select(t.runs).where(t.runs.c.id == run.id)).one(), now)
     return cost_micros(run.price_micros_per_hour, run.opened_at, end)
 
 
@@ -108,14 +108,14 @@ def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspac
         assert claim is not None
         launch_id = new_id()
         set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
-        spec = _spec(connection, row, compute.offer, launch_id, devices_of(connection, claim.holder))
+        spec = _spec(connection, row, compute.offer, launch_id, claim.node, devices_of(connection, claim.holder))
         message = Sentence("Starting on {node}: {offer}.", {"node": claim.node, "offer": compute.offer.name})
         detail = {"launch_id": launch_id, "gpu_devices": list(spec.gpu_devices), "price_version": compute.price_version_id}
         emit(connection, **_say(row, message, now), kind="starting", actor=owner, detail=detail)
         return spec
 
 
-def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, devices: tuple[str, ...]) -> LaunchSpec:
+def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, node: str, devices: tuple[str, ...]) -> LaunchSpec:
     m, v = t.workspace_mounts, t.catalog_versions
     found = connection.execute(
         select(m.c.kind, m.c.name, m.c.version, v.c.content_hash)
@@ -135,6 +135,8 @@ def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, d
         gpu_devices=devices,
         data_disk_gib=row.data_disk_gib,
         mounts=tuple(Mount(r.kind, r.name, r.version, r.content_hash) for r in found),
+        node=node,
+        plan=offer.plan,
     )
 
 

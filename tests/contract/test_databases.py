@@ -17,7 +17,7 @@ from ark_extensions.storage import Storage, migrate
 from ark_extensions.storage.tables import metadata
 from ark_extensions.usecases import books
 from tests import postgresql
-from tests.unit import purse_stage, test_credit, test_journal, test_monthly, test_platform_flow, test_purse
+from tests.unit import purse_stage, test_credit, test_journal, test_monthly, test_platform_flow, test_purse, test_stock
 from tests.unit.test_storage import tables_money, tables_netdisk, tables_ssh  # noqa: F401 - their tables are part of the schema
 
 pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgresql.missing() or "")
@@ -82,7 +82,7 @@ def test_purse_on_postgresql(empty: Storage, test: Callable[[Storage], None]) ->
     assert books.check_books(empty) == []
 
 
-FLOWS = [(module, test) for module in (test_platform_flow, test_monthly, test_credit) for test in functions_of(module)]
+FLOWS = [(module, test) for module in (test_platform_flow, test_monthly, test_stock, test_credit) for test in functions_of(module)]
 
 
 @pytest.mark.parametrize(("module", "test"), FLOWS, ids=names([test for _, test in FLOWS]))

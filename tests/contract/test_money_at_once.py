@@ -14,7 +14,8 @@ from ark_extensions.domain.errors import ArkError, Conflict, InsufficientBalance
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import assets, books, launches, market, orders, recharges, settlement, users, wallet
+from ark_extensions.usecases import assets, books, launches, market, orders, recharges, settlement, stock, users, wallet
+from ark_extensions.usecases.views import WorkspaceView
 from tests import postgresql
 from tests.unit.purse_stage import ORDER, T0, run, sqlite, stage
 
@@ -81,6 +82,22 @@ def test_the_last_monthly_gpu_is_sold_to_one_of_many_buyers(storage: Storage) ->
     assert sum(isinstance(r, assets.AssetView) for r in results) == 1
     assert all(isinstance(r, (assets.AssetView, SoldOut, InsufficientBalance)) for r in results)
     assert sum(wallet.wallet(storage, user=f"u{n}", now=T0).balance_micros for n in range(10)) == 550 * MICROS
+
+
+def test_the_last_gpu_by_the_hour_is_sold_once_while_the_stock_is_refreshed(storage: Storage) -> None:
+    offer = {"id": "gpu", "name": "H200", "plan": "payg", "price": "1", "per": "hour", "vcpu": 1, "memory_mib": 512, "system_disk_gib": 9}
+    market.seed_catalog(storage, catalog={"offers": [{**offer, "gpu_model": "H200", "gpu_count": 1, "gpu_memory_gib": 140}]}, now=T0)
+    node = Node("gpu-1", 64, 65536, (("H200#0", "H200"),))
+    stock.refresh_stock(storage, nodes=[node])
+
+    def buy(n: int) -> object:
+        if n % 50 == 7:
+            return stock.refresh_stock(storage, nodes=[replace(node, memory_mib=65536 - n)])
+        return orders.place_order(storage, user="alice", order=replace(ORDER, offer="gpu", request_id=f"g{n}"), now=T0)
+
+    results = at_once(1021, buy)  # 21 of them refresh
+    assert sum(isinstance(r, WorkspaceView) for r in results) == 1
+    assert sum(isinstance(r, SoldOut) for r in results) == 999
 
 
 def test_money_for_one_term_buys_one_of_a_hundred(storage: Storage) -> None:
