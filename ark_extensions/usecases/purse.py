@@ -42,7 +42,8 @@ def read_purses(connection: Connection, owners: Sequence[str], now: datetime) ->
     for r in connection.execute(select(accounts).where(accounts.c.name.in_(names))):
         balances[names[r.name]] += r.balance_micros
     due, burn = dict.fromkeys(owners, 0), dict.fromkeys(owners, 0)
-    for r in connection.execute(select(runs).where(runs.c.owner.in_(owners), runs.c.closed_at.is_(None))):
+    open_runs = select(runs.c.owner, runs.c.price_micros_per_hour, runs.c.opened_at, runs.c.seen_at, runs.c.charged_micros)
+    for r in connection.execute(open_runs.where(runs.c.owner.in_(owners), runs.c.closed_at.is_(None))):
         due[r.owner] += cost_micros(r.price_micros_per_hour, r.opened_at, min(r.seen_at, now)) - r.charged_micros
         burn[r.owner] += r.price_micros_per_hour
     charged_disks = select(workspaces).where(

@@ -13,7 +13,7 @@ from ark_extensions.domain.autostop import check_idle_minutes, resolve_auto_stop
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.domain.metering import cost_micros
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS
-from ark_extensions.domain.offers import price_at
+from ark_extensions.domain.offers import Offer, price_at
 from ark_extensions.domain.workspaces import ACTIVE, State, check_display_name, move
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
@@ -83,23 +83,29 @@ def views(connection: Connection, now: datetime, *where: ColumnElement[bool]) ->
     cursors = {r.workspace_id: r.id for r in connection.execute(newest.group_by(t.events.c.workspace_id))}
     current = prices(connection, sorted({f"offer:{row.offer_id}" for row in rows}))
     purses = read_purses(connection, sorted({row.owner for row in rows}), now)
-    found = [_view(row, charged, mounts, cursors, current, purses[row.owner], now) for row in rows]
+    offers = {id: _offer(row) for id, row in {row.offer_id: row for row in rows}.items()}
+    found = [_view(row, offers[row.offer_id], charged, mounts, cursors, current, purses[row.owner], now) for row in rows]
     by_ssh = session_sentences(connection, now, chosen)
     return [replace(view, why=(*view.why, by_ssh[view.id])) if view.id in by_ssh else view for view in found]
 
 
-def _view(row: Row[Any], charged: dict[str, int], mounts: Any, cursors: Any, current: Any, purse: Purse, now: datetime) -> WorkspaceView:
+def _offer(row: Row[Any]) -> Offer:
+    return replace(offer_of(row), id=row.offer_id, name=row.offer_name)
+
+
+def _view(
+    row: Row[Any], offer: Offer, charged: dict[str, int], mounts: Any, cursors: Any, current: Any, purse: Purse, now: datetime
+) -> WorkspaceView:
     run_cost = cost_micros(row.run_price, row.opened_at, min(row.seen_at, now)) if row.opened_at is not None else 0
     total = charged.get(row.id, 0) + row.disk_charged_micros + max(run_cost - (row.charged_micros or 0), 0)
     price = price_at(current.get(f"offer:{row.offer_id}", ()), now)
-    offer = offer_of(row)
     return WorkspaceView(
         id=row.id,
         owner=row.owner,
         name=row.name,
         display_name=row.display_name,
         state=State(row.state),
-        offer=type(offer)(row.offer_id, row.offer_name, offer.plan, offer.quantities, offer.gpu_memory_gib, offer.withdrawn_at),
+        offer=offer,
         price_micros_per_hour=row.run_price if row.run_price is not None else (price.price_micros if price and row.asset_id is None else 0),
         image_id=row.image_id,
         image_name=row.image_name,

@@ -11,7 +11,7 @@ import pytest
 from ark_extensions.console.pages import bills, frame, look, notices
 from ark_extensions.console.pages.market import Filters, matching
 from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, STATES
-from ark_extensions.console.pages.workspaces import ordered, raw
+from ark_extensions.console.pages.workspaces import raw
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.offers import Offer, Plan, Quantities
 from ark_extensions.domain.workspaces import STARTABLE, State
@@ -159,8 +159,8 @@ def test_the_balance_is_amber_under_a_day_and_red_under_three_hours(runway: time
 
 def test_notices_come_for_what_needs_the_reader_and_for_nothing_else() -> None:
     calm = wallet(100, 0, None)
-    assert notices.notices(calm, [workspace(auto_stop_at=NOW + timedelta(hours=1))], NOW) == []
-    soon = workspace(auto_stop_at=NOW + timedelta(minutes=9))
+    assert notices.notices(calm, [], NOW) == []
+    soon = ("one", NOW + timedelta(minutes=9))
     assert [n.tone for n in notices.notices(calm, [soon], NOW)] == ["warning"]
     assert [n.tone for n in notices.notices(wallet(1, 1, timedelta(hours=1)), [soon], NOW)] == ["danger", "warning"]
 
@@ -170,14 +170,6 @@ def test_months_follow_each_other_over_the_turn_of_the_year() -> None:
     assert bills.month_after(date(2026, 12, 1)) == date(2027, 1, 1)
     assert bills.read_month("2026-02", date(2026, 11, 23)) == date(2026, 2, 1)
     assert bills.read_month("nonsense", date(2026, 11, 23)) == date(2026, 11, 1)
-
-
-def test_what_holds_compute_stands_first_and_released_last() -> None:
-    views = [
-        workspace(name=n, state=s, created_at=NOW + timedelta(minutes=i))
-        for i, (n, s) in enumerate([("r", State.RELEASED), ("a", State.RUNNING), ("s", State.STOPPED), ("b", State.STARTING)])
-    ]
-    assert [view.name for view in ordered(views)] == ["b", "a", "s", "r"]
 
 
 def test_a_static_file_has_its_contents_hash_in_its_address() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ark_extensions.console.pages.base import Page
 from ark_extensions.console.pages.money import movements_of
 from ark_extensions.console.pages.notices import level
-from ark_extensions.console.pages.workspaces import ordered
 from ark_extensions.domain.errors import Forbidden, NotFound
+from ark_extensions.domain.listing import place
 from ark_extensions.domain.workspaces import ACTIVE
 from ark_extensions.usecases import audit, users, wallet, workspaces
 
@@ -69,6 +69,6 @@ class AllWorkspaces(AdminPage):
     section = "admin-workspaces"
 
     async def get(self) -> None:
-        every = ordered(list(await self.use(workspaces.list_workspaces, owner=None, now=self.now, include_released=False)))
+        every = sorted(await self.use(workspaces.list_workspaces, owner=None, now=self.now, include_released=False), key=place)
         only = self.get_query_argument("active", "") == "true"
         await self.page("admin_workspaces.html", every=[v for v in every if v.state in ACTIVE] if only else every, only=only, ACTIVE=ACTIVE)

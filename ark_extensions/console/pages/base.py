@@ -1,7 +1,7 @@
 """What every page shares: who reads it, the frame around it (balance, navigation, notices), cookies that remember a choice.
 
-Promises: the frame costs a page two small queries (wallet, notices), however much it shows; a page never writes, but for
-the reader's language and look.
+Promises: the frame costs a page three small queries (wallet, notices, stops that are near), however much it shows; a page
+never writes, but for the reader's language and look.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from markupsafe import Markup
 
 from ark_extensions.console.handlers import ConsoleHandler
 from ark_extensions.console.pages import look
-from ark_extensions.console.pages.notices import Notice, level, notices, told
+from ark_extensions.console.pages.notices import SOON, Notice, level, notices, told
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.usecases import notices as notice_usecases
 from ark_extensions.usecases import wallet as wallet_usecases
-from ark_extensions.usecases.views import WalletView, WorkspaceView
+from ark_extensions.usecases import workspace_list
+from ark_extensions.usecases.views import WalletView
 from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
 
 THEMES = ("auto", "light", "dark")
@@ -52,22 +53,23 @@ class Page(ConsoleHandler):
         env = look.environment(self.language, self.console_settings.currency)
         return env.get_template(template).render(now=self.now, me=self.me, admin=self.principal.admin, **context)
 
-    async def page(self, template: str, *, workspaces: list[WorkspaceView] | None = None, **context: Any) -> None:
+    async def page(self, template: str, **context: Any) -> None:
         """Answer with a whole page: the frame around ``template``."""
         wallet = await self.use(wallet_usecases.wallet, user=self.me, now=self.now)
         entries = NAVIGATION + (ADMIN_NAVIGATION if self.principal.admin else ())
         html = self.render_text(
-            template, wallet=wallet, wallet_level=level(wallet), notices=await self.notices(wallet, workspaces or []), theme=self.theme,
+            template, wallet=wallet, wallet_level=level(wallet), notices=await self.notices(wallet), theme=self.theme,
             navigation=entries, groups=GROUPS, grouped=GROUPED, section=self.section, xsrf=self.token_for_writes,
-            here=self.request.uri or "", workspaces=workspaces, **context,
+            here=self.request.uri or "", **context,
         )  # fmt: skip
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(html)
 
-    async def notices(self, wallet: WalletView, workspaces: list[WorkspaceView]) -> list[Notice]:
+    async def notices(self, wallet: WalletView) -> list[Notice]:
         """What stands under the top bar."""
         stored = await self.use(notice_usecases.list_notices, owner=self.me)
-        return notices(wallet, workspaces, self.now) + told(stored)
+        soon = await self.use(workspace_list.stops_soon, owner=self.me, now=self.now, within=SOON)
+        return notices(wallet, soon, self.now) + told(stored)
 
     def fragment(self, template: str, **context: Any) -> None:
         """Answer with a part of a page."""

@@ -7,14 +7,14 @@ from ark_extensions.console.pages import look
 from ark_extensions.console.pages.base import THEMES, Page
 from ark_extensions.console.pages.notices import level
 from ark_extensions.domain.errors import NotFound
-from ark_extensions.usecases import users, wallet, workspaces
+from ark_extensions.usecases import users, wallet, workspace_list
 
 
 class Home(Page):
     """Who has nothing yet begins in the marketplace; who has workspaces comes to see them."""
 
     async def get(self) -> None:
-        mine = await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)
+        mine = await self.use(workspace_list.has_workspaces, owner=self.me)
         self.redirect(f"{look.PREFIX}/{'workspaces' if mine else 'marketplace'}")
 
 
@@ -22,10 +22,8 @@ class Frame(Page):
     """The balance and the notices, fetched again every minute and after each write."""
 
     async def get(self) -> None:
-        now = self.now
-        found = await self.use(wallet.wallet, user=self.me, now=now)
-        mine = list(await self.use(workspaces.list_workspaces, owner=self.me, now=now, include_released=False))
-        self.fragment("_frame.html", wallet=found, wallet_level=level(found), notices=await self.notices(found, mine))
+        found = await self.use(wallet.wallet, user=self.me, now=self.now)
+        self.fragment("_frame.html", wallet=found, wallet_level=level(found), notices=await self.notices(found))
 
 
 class Preferences(Page):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from ark_extensions.console.pages import look
 from ark_extensions.usecases import notices as told_usecases
-from ark_extensions.usecases.views import Sentence, WalletView, WorkspaceView
+from ark_extensions.usecases.views import Sentence, WalletView
 
 AMBER = timedelta(hours=24)
 RED = timedelta(hours=3)
@@ -66,18 +66,12 @@ def _of_wallet(wallet: WalletView, now: datetime) -> list[Notice]:
     return [Notice("danger", sentence, place="recharge")]
 
 
-def notices(wallet: WalletView, workspaces: Sequence[WorkspaceView], now: datetime) -> list[Notice]:
-    """What needs the reader now."""
+def notices(wallet: WalletView, soon: Sequence[tuple[str, datetime]], now: datetime) -> list[Notice]:
+    """What needs the reader now. ``soon``: (display name, when) of workspaces that stop within `SOON`."""
     found = _of_wallet(wallet, now)
-    for workspace in workspaces:
-        at = workspace.auto_stop_at
-        if at is not None and workspace.state == "running" and timedelta() < at - now <= SOON:
-            sentence = look.say(
-                "{name} stops at {stop_at}. Extend it in its row if you still need it.",
-                name=workspace.display_name,
-                stop_at=at.isoformat(),
-            )
-            found.append(Notice("warning", sentence))
+    for name, at in soon:
+        sentence = look.say("{name} stops at {stop_at}. Extend it in its row if you still need it.", name=name, stop_at=at.isoformat())
+        found.append(Notice("warning", sentence))
     return found[:NOW_MAX]
 
 

@@ -13,19 +13,17 @@ from ark_extensions.console.pages.assets import living
 from ark_extensions.console.pages.base import Page
 from ark_extensions.console.pages.ssh import ssh_column
 from ark_extensions.domain.errors import NotFound
+from ark_extensions.domain.listing import GROUPS, read_place, write_place
 from ark_extensions.domain.offers import Plan
-from ark_extensions.domain.workspaces import ACTIVE, STARTABLE, State
-from ark_extensions.usecases import events, market, workspaces
-from ark_extensions.usecases.views import EventView, WorkspaceView
+from ark_extensions.domain.workspaces import STARTABLE
+from ark_extensions.usecases import events, market, workspace_list, workspaces
+from ark_extensions.usecases.views import EventView
 
 DIALOGS = ("stop", "start", "release", "auto-stop", "budget", "grow")
 EVENTS_A_PAGE = 100
-
-
-def ordered(views: list[WorkspaceView]) -> list[WorkspaceView]:
-    """What holds compute first, then the rest, the newest first; released ones last."""
-    rank = {True: 0, False: 1}
-    return sorted(views, key=lambda v: (2 if v.state is State.RELEASED else rank[v.state in ACTIVE], -v.created_at.timestamp()))
+ROWS_A_PART = 50
+#: a list that is seen at a glance needs no search
+SEARCH_FROM = 10
 
 
 def raw(event: EventView) -> str:
@@ -33,17 +31,33 @@ def raw(event: EventView) -> str:
     return json.dumps(dict(event.detail), ensure_ascii=False, indent=2, default=str) if event.detail else ""
 
 
-class Workspaces(Page):
+class Listing(Page):
+    """What the list and its parts share: the search in the address, and the rows that it means."""
+
+    async def rows(self) -> dict[str, Any]:
+        search = " ".join(self.get_query_argument("q", "")[:100].split())
+        group = self.get_query_argument("state", "")
+        found = await self.use(
+            workspace_list.list_part, owner=self.me, now=self.now, search=search, group=group, limit=ROWS_A_PART,
+            after=read_place(self.get_query_argument("after", "")[:80]),
+        )  # fmt: skip
+        return {
+            "workspaces": found.items, "found": found, "search": search, "group": group if group in GROUPS else "", "with_why": False,
+            "next": write_place(found.part.next), "STARTABLE": STARTABLE, "ssh": await ssh_column(self),
+        }  # fmt: skip
+
+
+class Workspaces(Listing):
     section = "workspaces"
 
     async def get(self) -> None:
-        mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
-        await self.page(
-            "workspaces.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, ssh=await ssh_column(self),
-            chosen=self.get_query_argument("events", "")[:30], new=self.get_query_argument("new", "")[:30],
-            cursor=max((v.event_cursor for v in mine), default=0),
-            open_events=bool(self.get_query_argument("events", "") or self.get_query_argument("new", "")),
-        )  # fmt: skip
+        context = await self.rows()
+        if self.request.headers.get("HX-Target") == "ws-list":
+            self.fragment("_list.html", **context)
+            return
+        chosen, new = self.get_query_argument("events", "")[:30], self.get_query_argument("new", "")[:30]
+        searchable = context["found"].total >= SEARCH_FROM or bool(context["search"] or context["group"])
+        await self.page("workspaces.html", chosen=chosen, new=new, open_events=bool(chosen or new), searchable=searchable, **context)
 
 
 class Row(Page):
@@ -54,12 +68,11 @@ class Row(Page):
         self.fragment("_row.html", w=view, STARTABLE=STARTABLE, with_why=True, ssh=await ssh_column(self))
 
 
-class Rows(Page):
-    """All rows, after the stream was interrupted."""
+class Rows(Listing):
+    """A part of the list: the first, for rows that came meanwhile, or the one after a place."""
 
     async def get(self) -> None:
-        mine = ordered(list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now)))
-        self.fragment("_rows.html", workspaces=mine, STARTABLE=STARTABLE, with_why=False, ssh=await ssh_column(self))
+        self.fragment("_rows.html", **await self.rows())
 
 
 class Dialog(Page):

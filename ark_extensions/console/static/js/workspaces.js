@@ -2,7 +2,8 @@
 
 import { send } from "./api.js";
 import { localOf } from "./fields.js";
-import { changed, now, prefix, say, word, xsrf } from "./page.js";
+import { changed, locale, now, prefix, say, word, xsrf } from "./page.js";
+import { writeTimes } from "./times.js";
 import { eventsPanel } from "./events.js";
 
 const root = document.getElementById("workspaces");
@@ -17,7 +18,7 @@ const held = (row) => row.querySelector("input, .dropdown-menu.show") !== null;
 
 function refresh(name) {
   const row = rowOf(name);
-  if (!row) return location.reload();
+  if (!row) return bringSoon();
   if (held(row)) return waiting.add(name);
   const running = busy.get(name);
   if (running) return busy.set(name, "again");
@@ -30,6 +31,55 @@ function refresh(name) {
     if (again) refresh(name);
   });
 }
+
+// a workspace that is not shown: it is new, or further down; what belongs on the first part of the list is put on top
+
+let bringTimer = 0;
+function bringSoon() {
+  if (!document.getElementById("ws-list")) return location.reload(); // the first workspace of all
+  clearTimeout(bringTimer);
+  bringTimer = setTimeout(bring, 400);
+}
+
+async function bring() {
+  const asked = new URLSearchParams(location.search);
+  const query = new URLSearchParams({ q: asked.get("q") ?? "", state: asked.get("state") ?? "" });
+  const answer = await fetch(`${prefix}/workspaces/rows?${query}`, { headers: { "HX-Request": "true", "X-XSRFToken": xsrf(), "Accept-Language": locale } }).catch(() => null);
+  if (!answer?.ok) return;
+  const part = document.createElement("template");
+  part.innerHTML = `<table>${await answer.text()}</table>`;
+  const fresh = [...part.content.querySelectorAll("tbody.ws")].filter((row) => !rowOf(row.dataset.name));
+  const table = document.getElementById("ws-rows");
+  if (!table) return fresh.length ? location.reload() : undefined;
+  const top = table.querySelector("tbody");
+  for (const row of fresh) {
+    table.insertBefore(row, top);
+    htmx.process(row);
+    writeTimes(row);
+    named(row);
+  }
+}
+
+/** The events window can be asked for it too. */
+function named(row) {
+  const choice = document.getElementById("events-of");
+  if (choice && ![...choice.options].some((option) => option.value === row.dataset.name)) choice.add(new Option(row.dataset.title, row.dataset.name));
+}
+
+// rows that moved while somebody read come twice: the one that stands already stays; the caret goes on with the new ones
+let lastShown = null;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.classList?.contains("ws-more")) lastShown = event.detail.target.previousElementSibling;
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (!event.detail.target.classList?.contains("ws-more")) return;
+  const shown = new Set();
+  for (const row of root.querySelectorAll("tbody.ws")) {
+    if (shown.has(row.id)) row.remove();
+    shown.add(row.id);
+  }
+  lastShown?.nextElementSibling?.querySelector("button")?.focus({ preventScroll: true });
+});
 
 // what was opened while a row was on its way stays open: the row comes again later
 document.addEventListener("htmx:beforeSwap", (event) => {
@@ -180,7 +230,6 @@ document.addEventListener("htmx:load", (event) => {
 
 let source = null;
 let last = Number(root?.dataset.cursor ?? 0);
-let interrupted = false;
 
 function listen(panel) {
   if (source || document.hidden) return;
@@ -199,7 +248,6 @@ function listen(panel) {
       source = null;
       setTimeout(() => listen(panel), 3000);
     }
-    interrupted = true;
   });
 }
 
