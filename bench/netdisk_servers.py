@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.netdisk_server import Server, free_port
+from tests.netdisk_server import Server
+from tests.ports import free_port
 
 NGINX = """
 load_module {modules}/ngx_http_dav_ext_module.so;

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from ark_extensions.environments import environments
-from tests.platform import free_port
+from tests.ports import free_port
 
 USER = "bench"
 CONFIG = """

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Row, at_least, at_most, interleaved, no_more_than, seconds
-from tests.integration.ssh_stage import Stage, can_run, free_port, staged, until
+from tests.integration.ssh_stage import Stage, can_run, staged, until
+from tests.ports import free_port
 
 BULK_MIB = 256
 COPIES, SETUPS, ECHOES, SESSIONS = 7, 15, 400, 200

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from ark_extensions.domain.offers import Node
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage, migrate
 from ark_extensions.usecases import market, users
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 ADMIN = "root-admin"
@@ -131,12 +131,6 @@ c.JupyterHub.load_roles = [
     {"name": "setup", "services": ["setup"], "scopes": ["admin:users", "tokens", "admin:servers"]},
 ]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @dataclass

@@ -10,11 +10,12 @@ import asyncio
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -56,12 +57,6 @@ def main(state_dir: str, port: int) -> None:
         await app.settings["housekeeping"].end()
 
     asyncio.run(run())
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Server:

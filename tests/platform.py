@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 
 from ark_extensions.environments import PROJECT
 from ark_extensions.supervisor import lock
+from tests.ports import free_port
 
 T = TypeVar("T")
 API = "/services/console/api/v1"
@@ -236,9 +236,3 @@ def wait_until(what: Callable[[], T | None], *, seconds: float = 30.0, every: fl
         if time.monotonic() > deadline:
             raise AssertionError(message or f"it did not happen within {seconds} s")
         time.sleep(every)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -10,7 +10,8 @@ import pytest
 from ark_extensions import hub as hub_module
 from ark_extensions.domain.errors import ArkError, Forbidden, NotFound, Unavailable
 from ark_extensions.hub import Hub, Refused, Unanswered
-from tests.console_stage import Stage, free_port, stage
+from tests.console_stage import Stage, stage
+from tests.ports import free_port
 
 __all__ = ["stage"]
 

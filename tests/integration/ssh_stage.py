@@ -26,6 +26,7 @@ from ark_extensions.usecases.views import WorkspaceOrder
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from ark_spawner import disks, identity, sandbox, ssh
 from ark_spawner.local_run import root_links
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM = ROOT / "ark_extensions" / "workspace"
@@ -50,12 +51,6 @@ ENVIRONMENT = {
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: object, seconds: float = 10.0, what: str = "it") -> None:
@@ -268,4 +263,4 @@ def staged(directory: Path, *, people: tuple[str, ...] = ("alice", "bob"), **set
         storage.close()
 
 
-__all__ = ["Place", "Stage", "can_run", "end", "free_port", "now", "staged", "until"]
+__all__ = ["Place", "Stage", "can_run", "end", "now", "staged", "until"]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ark_extensions.storage import Storage, migrate
-from tests.console_stage import Stage, _state, ask, free_port, until
+from tests.console_stage import Stage, _state, ask, until
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from ark_extensions.environments import PROJECT, environments
+from tests.ports import free_port
 
 ENVS = environments()
 WORKSPACE = PROJECT / "ark_extensions/workspace"
@@ -127,9 +127,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home, temporary = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("tmp")
     platform = Platform()
     api = platform.serve()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {
         "PATH": f"{ENVS.workspace}/bin:/usr/bin:/bin",
         "HOME": str(home),

@@ -24,7 +24,8 @@ from pathlib import Path
 import pytest
 
 from ark_spawner.processes import descendants
-from tests.integration.ssh_stage import Place, Stage, can_run, free_port, staged, until
+from tests.integration.ssh_stage import Place, Stage, can_run, staged, until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="bubblewrap and OpenSSH are needed")
 
