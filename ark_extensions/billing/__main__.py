@@ -49,7 +49,7 @@ async def main() -> None:
         ),
         Job("wallets", WATCH_SECONDS, alone(lambda: watch(storage, hub, now=utc_now()))),
         Job("arrears", ARREARS_SECONDS, alone(lambda: tend_arrears(storage, **days, now=utc_now()))),
-        Job("books", BOOKS_SECONDS, alone(lambda: prove_books(storage))),
+        Job("books", BOOKS_SECONDS, alone(lambda: prove_books(storage, now=utc_now()))),
     ]
     if channels:
         write = write_message(settings)

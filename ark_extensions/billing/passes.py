@@ -12,7 +12,7 @@ from ark_extensions.stop_orders import StopsServers, carry_out
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.arrears import run_arrears
 from ark_extensions.usecases.assets import run_terms
-from ark_extensions.usecases.books import check_books
+from ark_extensions.usecases.books import audit_books
 from ark_extensions.usecases.budgets import spent_budgets
 from ark_extensions.usecases.deliveries import Due, delivery_tried, due_deliveries
 from ark_extensions.usecases.gifts import expire_credit
@@ -49,9 +49,9 @@ async def tend_arrears(storage: Storage, *, keep_days: int, recycle_days: int, n
     return f"The data disks of {len(released)} users were released." if released else None
 
 
-async def prove_books(storage: Storage) -> str:
-    """Recompute every balance and charge; a difference is an error in the log, with its rows."""
-    found = await in_thread(check_books, storage)
+async def prove_books(storage: Storage, *, now: datetime) -> str:
+    """Recompute every balance and charge; a difference is an error in the log, with its rows, and halts posting."""
+    found = await in_thread(audit_books, storage, now=now)
     for difference in found:
         log.error("books: %s %s", difference.message, difference.rows)
     return f"The books have {len(found)} differences." if found else "The books add up."

@@ -45,6 +45,8 @@ users = Table(
     Column("language", String(8)),
     Column("password_hash", Text),
     Column("email", String(320)),
+    #: which notices are mailed: all, warnings, none
+    Column("mailed", String(8), nullable=False, server_default="all"),
     #: a frozen wallet buys and starts nothing; what runs is stopped by whoever froze it
     Column("frozen_at", Instant),
     Column("frozen_reason", Text),

@@ -43,7 +43,10 @@ voucher_batches = Table(
     Column("expires_at", Instant, nullable=False),
     #: when what was redeemed expires from the wallet; None: never
     Column("credit_days", Integer),
+    #: what its maker called the request: the same again gives the same batch
+    Column("request_id", String(64)),
     CheckConstraint("amount_micros > 0 AND count > 0", name="positive"),
+    Index("uq_voucher_batches_actor_request_id", "actor", "request_id", unique=True),
 )
 
 #: only the hash of a code is kept: who reads the database cannot spend it
@@ -112,6 +115,28 @@ audit_log = Table(
     Column("detail", Json, nullable=False),
     Index("ix_audit_log_subject", "subject"),
     sqlite_autoincrement=True,
+)
+
+#: the audit found a difference: while a row is open (``lifted_at`` null) nothing is posted; ``accepted`` is what an operator
+#: saw and let stand when posting went on
+posting_halts = Table(
+    "posting_halts",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("found", Json, nullable=False),
+    Column("accepted", Json),
+    Column("lifted_at", Instant),
+    sqlite_autoincrement=True,
+)
+
+#: what could not be posted while posting was halted, to be posted when it goes on: ``run:ID``, ``opening:USER``
+deferred_postings = Table(
+    "deferred_postings",
+    metadata,
+    Column("subject", String(300), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("detail", Json, nullable=False),
 )
 
 #: one billing service at a time does the work: the holder of the lease

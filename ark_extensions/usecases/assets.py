@@ -17,13 +17,15 @@ from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from ark_extensions.domain.assets import MAX_AHEAD_MONTHS, REMINDER_DAYS, RENEW_BEFORE, add_months, check_months, due_reminder
 from ark_extensions.domain.autostop import StopReason
-from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidField, NotFound
+from ark_extensions.domain.errors import Conflict, InsufficientBalance, InvalidField, NotFound, PostingHalted
 from ark_extensions.domain.offers import Offer, Plan, PriceVersion, price_at
 from ark_extensions.domain.workspaces import ACTIVE, State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import Charge, post_charges
 from ark_extensions.usecases.compute import free_compute, refuse_frozen, reserve
+from ark_extensions.usecases.gifts import expire_lots
+from ark_extensions.usecases.halts import refuse_when_halted
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.launches import order_stop
 from ark_extensions.usecases.market import offer_of, prices
@@ -60,7 +62,9 @@ def _monthly_price(connection: Connection, offer_id: str, now: datetime) -> tupl
 
 def _pay_term(connection: Connection, asset: Row[Any], months: int, request_id: str, price: PriceVersion, now: datetime) -> None:
     """Charge a term that begins where the last one ends; raises InsufficientBalance."""
+    refuse_when_halted(connection)
     refuse_frozen(connection, asset.owner)
+    expire_lots(connection, now, asset.owner)
     cost = price.price_micros * months
     available = read_purse(connection, asset.owner, now).available_micros
     if available < cost:
@@ -204,7 +208,7 @@ def _tend(connection: Connection, asset_id: str, now: datetime) -> list[StopOrde
     if asset.auto_renew and asset.expires_at - now <= RENEW_BEFORE and asset.expires_at > now:
         try:
             _renew(connection, asset, f"auto:{asset.expires_at.isoformat()}", 1, now)
-        except (InsufficientBalance, Conflict):
+        except (InsufficientBalance, Conflict, PostingHalted):
             pass  # the reminders below say so while there is time
         else:
             message = Sentence("{offer} was renewed for a month.", {"offer": _offer_name(connection, asset)})

@@ -1,18 +1,31 @@
-"""The books prove themselves: every balance is recomputed from entries, every charge from what was run."""
+"""The books prove themselves: every balance is recomputed from entries, every charge from what was run.
+
+`audit_books` is what runs nightly: a difference that no operator has accepted halts all posting, and says so; `resume_posting`
+is the way out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
 
+from ark_extensions.domain.errors import Conflict
 from ark_extensions.domain.ledger import REVENUE, credit
 from ark_extensions.domain.metering import cost_micros
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
-from ark_extensions.storage.tables_money import bill_lines, credit_lots
+from ark_extensions.storage.tables_money import bill_lines, credit_lots, deferred_postings, posting_halts
+from ark_extensions.usecases.audit import check_reason, log_act
+from ark_extensions.usecases.charges import settle_runs
+from ark_extensions.usecases.halts import halt, halted
+from ark_extensions.usecases.users import give_opening
+
+#: differences named in a halt's record; the check itself shows all
+NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,56 @@ class Difference:
 def check_books(storage: Storage) -> list[Difference]:
     """All differences between the journal, the balances, the runs and the bills; an empty list is the only right answer."""
     with storage.read() as connection:
-        return [*_check_journal(connection), *_check_balances(connection), *_check_charges(connection), *_check_credit(connection)]
+        return _differences(connection)
+
+
+def _differences(connection: Connection) -> list[Difference]:
+    checks = (_check_journal, _check_balances, _check_charges, _check_intervals, _check_credit)
+    return [difference for check in checks for difference in check(connection)]
+
+
+def audit_books(storage: Storage, *, now: datetime) -> list[Difference]:
+    """Check the books; a difference that no operator has accepted halts posting. Returns all differences."""
+    found = check_books(storage)
+    if not found:
+        return found
+    with storage.write() as connection:
+        accepted = {message for row in connection.execute(select(posting_halts.c.accepted)) for message in row.accepted or ()}
+        if new := [difference.message for difference in found if difference.message not in accepted]:
+            more = [f"and {len(new) - NAMED} more"] if len(new) > NAMED else []
+            halt(connection, new[:NAMED] + more, now)
+    return found
+
+
+def resume_posting(storage: Storage, *, actor: str, reason: str, now: datetime) -> tuple[list[Difference], int]:
+    """Let posting go on: what still differs is accepted by name, so that only new differences halt again; what waited is posted.
+
+    Returns (what was accepted, how much was posted). Corrections are new entries, made afterwards. Raises Conflict when
+    posting is not halted.
+    """
+    reason = check_reason(reason)
+    with storage.write() as connection:
+        if not halted(connection):
+            raise Conflict("Posting is not halted.", code="not_halted")
+        found = _differences(connection)
+        lifted = {"lifted_at": now, "accepted": [difference.message for difference in found]}
+        connection.execute(update(posting_halts).where(posting_halts.c.lifted_at.is_(None)).values(**lifted))
+        posted = _post_deferred(connection, now)
+        detail = {"accepted": len(found), "posted": posted}
+        log_act(connection, at=now, actor=actor, act="resume_posting", subject="books", reason=reason, detail=detail)
+    return found, posted
+
+
+def _post_deferred(connection: Connection, now: datetime) -> int:
+    waiting = connection.execute(select(deferred_postings).order_by(deferred_postings.c.at)).all()
+    connection.execute(deferred_postings.delete())
+    for row in waiting:
+        kind, _, name = row.subject.partition(":")
+        if kind == "opening":
+            give_opening(connection, name, row.detail["amount_micros"], now)
+        else:
+            settle_runs(connection, connection.execute(select(t.runs).where(t.runs.c.id == name)).all(), now)
+    return len(waiting)
 
 
 def _check_journal(connection: Connection) -> Iterator[Difference]:
@@ -62,10 +124,12 @@ def _check_charges(connection: Connection) -> Iterator[Difference]:
         for row in connection.execute(select(b.c.subject, func.sum(b.c.amount_micros).label("sum")).group_by(b.c.subject))
     }
     expected: dict[str, int] = {}
+    waiting = set(connection.execute(select(deferred_postings.c.subject)).scalars())
     for run in connection.execute(select(t.runs)):
         expected[f"run:{run.id}"] = run.charged_micros
         cost = cost_micros(run.price_micros_per_hour, run.opened_at, run.closed_at or run.seen_at)
-        if run.charged_micros > cost or (run.closed_at is not None and run.charged_micros != cost):
+        over = run.closed_at is not None and f"run:{run.id}" not in waiting
+        if run.charged_micros > cost or (over and run.charged_micros != cost):
             shown = {"run": run.id, "charged": run.charged_micros, "cost": cost}
             yield Difference("run_cost", f"run {run.id} cost {cost} and was charged {run.charged_micros}", (shown,))
     for term in connection.execute(select(t.asset_terms)):
@@ -78,6 +142,18 @@ def _check_charges(connection: Connection) -> Iterator[Difference]:
         if not shown["journal"] == shown["bill"] == used:
             said = f"{subject}: the journal says {shown['journal']}, the bill {shown['bill']}, usage {used}"
             yield Difference("charge", said, ({**shown, "usage": used},))
+
+
+def _check_intervals(connection: Connection) -> Iterator[Difference]:
+    """Each second is billed once: the lines of a run follow one another without gap or overlap, those of a disk without overlap."""
+    b = bill_lines.c
+    before = func.lag(b.until_at, type_=b.until_at.type).over(partition_by=b.subject, order_by=(b.from_at, b.until_at)).label("before")
+    lines = select(b.key, b.subject, b.kind, b.from_at, before).where(b.kind.in_(["charge_compute", "charge_disk"])).subquery().c
+    gap = and_(lines.kind == "charge_compute", lines.from_at > lines.before)
+    for row in connection.execute(select(lines).where(or_(lines.from_at < lines.before, gap)).order_by(lines.key)):
+        kind = "duplicate" if row.from_at < row.before else "gap"
+        shown = {"bill_line": row.key, "subject": row.subject, "from": row.from_at.isoformat(), "before": row.before.isoformat()}
+        yield Difference(kind, f"{row.subject}: a {kind} in what was billed, at {shown['from']}", (shown,))
 
 
 def _charging(x: Table, e: Table) -> ColumnElement[bool]:

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, select, update
 
+from ark_extensions.domain.errors import PostingHalted
 from ark_extensions.domain.ledger import Lot, Posting, charge, run_charge_key, spend_credit
 from ark_extensions.domain.metering import cost_micros
+from ark_extensions.storage.journal import KeysTaken
 from ark_extensions.storage.tables import runs, workspaces
 from ark_extensions.storage.tables_money import bill_lines, credit_lots
+from ark_extensions.usecases.halts import defer, halt, refuse_when_halted
 from ark_extensions.usecases.journal import post
 from ark_extensions.usecases.purse import disk_due
 
@@ -27,8 +30,12 @@ _SET_DISK = _SET_DISK.values(disk_charged_micros=bindparam("b_charged"), disk_ch
 _SET_LOT = update(credit_lots).where(credit_lots.c.id == bindparam("b_id")).values(remaining_micros=bindparam("b_remaining"))
 
 
-class BooksHalted(RuntimeError):
-    """A charge met its own key in the journal though the books say that it is due: nothing is posted until someone looks."""
+class BooksHalted(PostingHalted):
+    """A charge met its own key in the journal though the books say that it is due. Who settles halts posting (`halts`)."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__()
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,9 @@ def read_lots(connection: Connection, owners: Sequence[str], now: datetime) -> d
 
 
 def post_charges(connection: Connection, charges: Sequence[Charge], now: datetime) -> int:
-    """Post charges with their bill lines, in the caller's transaction; returns their number. Raises BooksHalted on a used key."""
+    """Post charges with their bill lines, in the caller's transaction; returns their number.
+
+    Raises BooksHalted on a used key and PostingHalted while posting is halted, both before anything is written."""
     if not charges:
         return 0
     lots = read_lots(connection, sorted({c.owner for c in charges}), now)
@@ -72,8 +81,10 @@ def post_charges(connection: Connection, charges: Sequence[Charge], now: datetim
             spent.update({lot.id: lot.remaining_micros for lot in lots[c.owner]})
         fields = {"key": c.key, "user": c.owner, "at": now, "subject": c.subject, "kind": c.kind}
         postings.append(charge(**fields, amount_micros=c.amount_micros, from_credit_micros=paid))  # type: ignore[arg-type]
-    if post(connection, postings) != len(charges):
-        raise BooksHalted(f"one of {len(charges)} charges was posted before: {charges[0].key} …")
+    try:
+        post(connection, postings, all_new=True)
+    except KeysTaken as taken:
+        raise BooksHalted(f"duplicate: a charge that is due was posted before ({taken})") from taken
     if spent:
         connection.execute(_SET_LOT, [{"b_id": lot, "b_remaining": left} for lot, left in spent.items()])
     connection.execute(bill_lines.insert(), [{**vars(c), "at": now} for c in charges])
@@ -81,7 +92,9 @@ def post_charges(connection: Connection, charges: Sequence[Charge], now: datetim
 
 
 def settle_runs(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> int:
-    """Charge these runs up to the last moment they were seen alive (or their end); returns the number of charges."""
+    """Charge these runs up to the last moment they were seen alive (or their end); returns the number of charges.
+
+    A charge that was posted before halts posting, in the caller's transaction, and nothing of these is charged."""
     charges: list[Charge] = []
     changes: list[dict[str, Any]] = []
     for row in rows:
@@ -93,9 +106,29 @@ def settle_runs(connection: Connection, rows: Sequence[Row[Any]], now: datetime)
             seconds = int((until - since).total_seconds())
             charges.append(Charge(*about, since, until, seconds, row.workspace_id, row.price_version_id))
             changes.append({"b_id": row.id, "b_charged": cost, "b_until": until})
+    return _post_and_mark(connection, charges, _SET_RUN, changes, now)
+
+
+def settle_closed_run(connection: Connection, row: Row[Any], now: datetime) -> None:
+    """Charge a run that has just ended; while posting is halted it waits, and the stop goes on."""
+    try:
+        settled = settle_runs(connection, [row], now)
+    except PostingHalted:
+        settled = 0
+    if not settled and cost_micros(row.price_micros_per_hour, row.opened_at, row.closed_at) > row.charged_micros:
+        defer(connection, f"run:{row.id}", now)
+
+
+def _post_and_mark(connection: Connection, charges: list[Charge], mark: Update, changes: list[dict[str, Any]], now: datetime) -> int:
+    """Post, then record on runs or disks what was charged."""
+    try:
+        posted = post_charges(connection, charges, now)
+    except BooksHalted as wrong:
+        halt(connection, [wrong.found], now)
+        return 0
     if changes:
-        connection.execute(_SET_RUN, changes)
-    return post_charges(connection, charges, now)
+        connection.execute(mark, changes)
+    return posted
 
 
 def settle_disks(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> int:
@@ -110,11 +143,10 @@ def settle_disks(connection: Connection, rows: Sequence[Row[Any]], now: datetime
             seconds = int((now - since).total_seconds())
             charges.append(Charge(*about, since, now, seconds, row.id, row.disk_price_version_id))
             changes.append({"b_id": row.id, "b_charged": row.disk_charged_micros + due, "b_until": now})
-    if changes:
-        connection.execute(_SET_DISK, changes)
-    return post_charges(connection, charges, now)
+    return _post_and_mark(connection, charges, _SET_DISK, changes, now)
 
 
 def settle_disk(connection: Connection, row: Row[Any], now: datetime) -> None:
-    """Charge one disk, as at its release."""
+    """Charge one disk, as at its release; raises PostingHalted, so that nothing is released or grown without its charge."""
+    refuse_when_halted(connection)
     settle_disks(connection, [row], now)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from ark_extensions.domain import ledger
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables_money import credit_lots
+from ark_extensions.usecases.halts import halted
 from ark_extensions.usecases.journal import post
 
 
@@ -32,16 +34,25 @@ def give(
 
 
 def expire_credit(storage: Storage, *, now: datetime) -> int:
-    """Take back what is left of gifts whose time is over; returns how many lots ended."""
-    c = credit_lots.c
-    over = select(credit_lots).where(c.remaining_micros > 0, c.expires_at.is_not(None), c.expires_at <= now)
+    """Take back what is left of gifts whose time is over; returns how many lots ended. While posting is halted they wait."""
     with storage.read() as connection:
-        if connection.execute(over.limit(1)).first() is None:
+        if halted(connection) or connection.execute(_over(now).limit(1)).first() is None:
             return 0
     with storage.write() as connection:
-        rows = connection.execute(over).all()
-        for row in rows:
-            back = ledger.expire(key=f"expire:{row.id}", user=row.owner, amount_micros=row.remaining_micros, at=now)
-            post(connection, [back])
-            connection.execute(update(credit_lots).where(c.id == row.id).values(remaining_micros=0))
+        return expire_lots(connection, now)
+
+
+def expire_lots(connection: Connection, now: datetime, owner: str | None = None) -> int:
+    """`expire_credit` within the caller's transaction, of one owner: before a purchase, which expired credit must not pay."""
+    over = _over(now)
+    rows = connection.execute(over if owner is None else over.where(credit_lots.c.owner == owner)).all()
+    for row in rows:
+        back = ledger.expire(key=f"expire:{row.id}", user=row.owner, amount_micros=row.remaining_micros, at=now)
+        post(connection, [back])
+        connection.execute(update(credit_lots).where(credit_lots.c.id == row.id).values(remaining_micros=0))
     return len(rows)
+
+
+def _over(now: datetime) -> Select[Any]:
+    c = credit_lots.c
+    return select(credit_lots).where(c.remaining_micros > 0, c.expires_at.is_not(None), c.expires_at <= now)

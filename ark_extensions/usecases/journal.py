@@ -12,9 +12,9 @@ from ark_extensions.storage.journal import append
 from ark_extensions.storage.tables import accounts
 
 
-def post(connection: Connection, postings: Sequence[Posting]) -> int:
-    """Post within the caller's transaction; returns how many were new."""
-    return len(append(connection, postings))
+def post(connection: Connection, postings: Sequence[Posting], *, all_new: bool = False) -> int:
+    """Post within the caller's transaction; returns how many were new. Raises PostingHalted, and with ``all_new`` KeysTaken."""
+    return len(append(connection, postings, all_new=all_new))
 
 
 def post_postings(storage: Storage, postings: Sequence[Posting]) -> int:

@@ -18,7 +18,8 @@ from ark_extensions.domain.offers import PriceVersion, price_at
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables_money import bill_lines
 from ark_extensions.storage.tables_netdisk import netdisk_usage
-from ark_extensions.usecases.charges import Charge, post_charges
+from ark_extensions.usecases.charges import BooksHalted, Charge, post_charges
+from ark_extensions.usecases.halts import halt
 from ark_extensions.usecases.market import prices
 from ark_extensions.usecases.purse import read_purses
 
@@ -55,7 +56,11 @@ def charge_netdisks(storage: Storage, *, rule: str, now: datetime) -> int:
         versions = prices(connection, [SUBJECT]).get(SUBJECT, ())
         charges = [c for c in _charges(connection, days, rule, versions) if c.amount_micros > 0]
         purses = read_purses(connection, sorted({c.owner for c in charges}), now)
-        return post_charges(connection, [c for c in charges if purses[c.owner].available_micros > 0], now)
+        try:
+            return post_charges(connection, [c for c in charges if purses[c.owner].available_micros > 0], now)
+        except BooksHalted as wrong:
+            halt(connection, [wrong.found], now)
+            return 0
 
 
 def _charges(

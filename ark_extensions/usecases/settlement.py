@@ -12,6 +12,7 @@ from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_disks, settle_runs
 from ark_extensions.usecases.events import emit
+from ark_extensions.usecases.halts import refuse_when_halted
 from ark_extensions.usecases.launches import order_stop
 from ark_extensions.usecases.notices import tell, withdraw_notices
 from ark_extensions.usecases.purse import Purse, read_purses
@@ -29,8 +30,18 @@ LOW = Sentence("The wallet lasts until about {empty_at} at the present use. Rech
 
 
 def settle_usage(storage: Storage, *, now: datetime) -> int:
-    """Charge all open runs and disks up to now, a batch a transaction; a repeat posts nothing. Returns the number of charges."""
-    return _settle_open_runs(storage, now) + _settle_living_disks(storage, now)
+    """Charge all open runs and disks up to now, a batch a transaction; a repeat posts nothing. Returns the number of charges.
+
+    Raises PostingHalted while posting is halted, also when this pass found the reason and halted it."""
+    refuse_posting(storage)
+    posted = _settle_open_runs(storage, now) + _settle_living_disks(storage, now)
+    refuse_posting(storage)
+    return posted
+
+
+def refuse_posting(storage: Storage) -> None:
+    with storage.read() as connection:
+        refuse_when_halted(connection)
 
 
 #: all that charging a run needs to know of it

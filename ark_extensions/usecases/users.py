@@ -7,12 +7,13 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from ark_extensions.domain.errors import InvalidField, NotFound
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import users
 from ark_extensions.usecases.gifts import give
+from ark_extensions.usecases.halts import defer, halted
 from ark_extensions.usecases.views import UserView
 
 LANGUAGES = ("zh", "en")
@@ -37,19 +38,17 @@ def ensure_user(storage: Storage, *, name: str, admin: bool, opening_credit_micr
         row = connection.execute(select(users).where(users.c.name == name)).first()
         if row is None:
             connection.execute(users.insert().values(name=name, admin=admin, created_at=now))
-            if opening_credit_micros > 0:
-                give(
-                    connection,
-                    key=f"opening:{name}",
-                    user=name,
-                    amount_micros=opening_credit_micros,
-                    at=now,
-                    actor="platform",
-                    memo=OPENING,
-                )
+            if opening_credit_micros > 0 and halted(connection):
+                defer(connection, f"opening:{name}", now, {"amount_micros": opening_credit_micros})
+            elif opening_credit_micros > 0:
+                give_opening(connection, name, opening_credit_micros, now)
         elif row.admin != admin:
             connection.execute(update(users).where(users.c.name == name).values(admin=admin))
         return _view(connection.execute(select(users).where(users.c.name == name)).one())
+
+
+def give_opening(connection: Connection, user: str, amount_micros: int, now: datetime) -> None:
+    give(connection, key=f"opening:{user}", user=user, amount_micros=amount_micros, at=now, actor="platform", memo=OPENING)
 
 
 def get_user(storage: Storage, *, name: str) -> UserView | None:

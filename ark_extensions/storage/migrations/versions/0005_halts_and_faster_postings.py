@@ -1,0 +1,90 @@
+"""Posting can be halted; vouchers are made once a request; users choose their mails; PostgreSQL checks postings by sets.
+
+On PostgreSQL a posting is one statement for all its rows, so its triggers look once a statement, at its end.
+
+Revision ID: 0005
+Revises: 0004
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+#: kinds of posting that a wallet must hold: only what was used may take it below zero
+COVERED = "('charge_term', 'pay_back', 'correct')"
+
+SQLITE = (
+    f"""CREATE TRIGGER transactions_covered BEFORE INSERT ON transactions WHEN NEW.kind IN {COVERED} AND EXISTS (
+    SELECT 1 FROM entries mine WHERE mine.transaction_id = NEW.id AND mine.amount_micros < 0 AND mine.account LIKE 'wallet:%'
+    AND (SELECT sum(e.amount_micros) FROM entries e WHERE e.account = mine.account) < 0)
+    BEGIN SELECT RAISE(ABORT, 'the wallet does not hold that much'); END""",
+    *(
+        f"""CREATE TRIGGER credit_not_negative_{verb.lower()} AFTER {verb} ON accounts
+    WHEN NEW.name LIKE 'credit:%' AND NEW.balance_micros < 0
+    BEGIN SELECT RAISE(ABORT, 'credit is never negative'); END"""
+        for verb in ("INSERT", "UPDATE")
+    ),
+)
+POSTGRESQL = (
+    "DROP TRIGGER transactions_balanced ON transactions",
+    "DROP TRIGGER entries_finished ON entries",
+    f"""CREATE OR REPLACE FUNCTION ark_balanced() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM fresh f WHERE (SELECT coalesce(sum(e.amount_micros), 1) FROM entries e WHERE e.transaction_id = f.id) <> 0)
+    THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'a transaction''s entries sum to zero'; END IF;
+    IF EXISTS (SELECT FROM fresh f JOIN entries mine ON mine.transaction_id = f.id WHERE f.kind IN {COVERED}
+      AND mine.amount_micros < 0 AND mine.account LIKE 'wallet:%'
+      AND (SELECT sum(e.amount_micros) FROM entries e WHERE e.account = mine.account) < 0)
+    THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'the wallet does not hold that much'; END IF;
+    RETURN NULL; END $$""",
+    # finished: written by an earlier transaction of the database; within one, what is added must leave the sum zero
+    """CREATE OR REPLACE FUNCTION ark_finished() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM fresh f JOIN transactions t ON t.id = f.transaction_id WHERE t.xmin <> pg_current_xact_id()::xid)
+    THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'the transaction is finished'; END IF;
+    IF EXISTS (SELECT FROM fresh f JOIN transactions t ON t.id = f.transaction_id
+      WHERE (SELECT sum(e.amount_micros) FROM entries e WHERE e.transaction_id = t.id) <> 0)
+    THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'a transaction''s entries sum to zero'; END IF;
+    RETURN NULL; END $$""",
+    """CREATE TRIGGER transactions_balanced AFTER INSERT ON transactions REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION ark_balanced()""",
+    """CREATE TRIGGER entries_finished AFTER INSERT ON entries REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION ark_finished()""",
+    """CREATE FUNCTION ark_credit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'credit is never negative'; END $$""",
+    """CREATE TRIGGER credit_not_negative AFTER INSERT OR UPDATE ON accounts FOR EACH ROW
+    WHEN (NEW.balance_micros < 0 AND NEW.name LIKE 'credit:%') EXECUTE FUNCTION ark_credit()""",
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "posting_halts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("found", sa.Text(), nullable=False),
+        sa.Column("accepted", sa.Text(), nullable=True),
+        sa.Column("lifted_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_posting_halts")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "deferred_postings",
+        sa.Column("subject", sa.String(length=300), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_deferred_postings")),
+    )
+    op.add_column("voucher_batches", sa.Column("request_id", sa.String(length=64), nullable=True))
+    op.create_index("uq_voucher_batches_actor_request_id", "voucher_batches", ["actor", "request_id"], unique=True)
+    op.add_column("users", sa.Column("mailed", sa.String(length=8), server_default="all", nullable=False))
+    for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("the triggers of 0004 are not put back: restore the backup that was made before the upgrade")
