@@ -96,21 +96,24 @@ class Kubernetes(BaseModel):
     )
     image_environment: str = Field("/opt/ark/environment", description="directory of the Python environment inside the images")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field("IfNotPresent", description="when images are pulled")
+    image_pull_seconds: int = Field(1800, ge=0, description="how long pulling an image may take beside `start_timeout_seconds`")
     image_pull_secrets: list[str] = Field(default_factory=list, description="names of secrets to pull images with")
     gpu_resource: str = Field("nvidia.com/gpu", description="extended resource of one GPU")
     gpu_resources: dict[str, str] = Field(default_factory=dict, description="GPU model → its extended resource, where it is another")
     gpu_label: str = Field("nvidia.com/gpu.product", description="node label that tells the GPU model")
+    gpu_memory_label: str = Field("nvidia.com/gpu.memory", description="node label that tells the memory of one GPU, in MiB")
     gpu_models: dict[str, str] = Field(
         default_factory=dict, description="value of that label → the model as offers name it; others are taken as they are"
     )
-    gpu_tolerations: list[dict[str, Any]] = Field(
-        default_factory=lambda: [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-        description="tolerations of workspaces with GPUs",
-    )
     gpu_runtime_class: str | None = Field(None, description="runtime class of workspaces with GPUs, `nvidia` for example")
     runtime_class: str | None = Field(None, description="runtime class of other workspaces, `gvisor` for example")
+    reserve_vcpu: float = Field(0.0, ge=0, description="processors of each node that are kept back from offers")
+    reserve_memory_mib: int = Field(0, ge=0, description="memory of each node that is kept back from offers")
     node_selector: dict[str, str] = Field(default_factory=dict, description="labels of the nodes that workspaces run on")
-    tolerations: list[dict[str, Any]] = Field(default_factory=list, description="tolerations of all workspaces")
+    tolerations: list[dict[str, Any]] = Field(
+        default_factory=lambda: [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        description="tolerations of all workspaces: a machine with GPUs may have room for one without",
+    )
     system_disk_gib: int = Field(150, ge=1, description="system disk (ephemeral storage) of an offer that names none")
     priority_class_payg: str | None = Field(None, description="priority class of pay-as-you-go workspaces")
     priority_class_monthly: str | None = Field(None, description="priority class of workspaces on monthly compute: a higher one")
@@ -152,6 +155,13 @@ class Settings(BaseSettings):
     data_disk_default_gib: int = Field(10, ge=1, description="size of /home/user when no data disk is bought")
     arrears_keep_days: int = Field(
         14, ge=1, le=365, description="days in which the data disks of an empty wallet are kept before they are released"
+    )
+    term_conversion_percent: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="monthly compute can be given up early: so much percent of what its days not begun cost in money goes back "
+        "to the wallet; 0: it cannot",
     )
     recycle_days: int = Field(7, ge=0, le=365, description="days in which a released workspace can be restored")
     payments: Payments = Field(default_factory=Payments, description="ways to pay in")

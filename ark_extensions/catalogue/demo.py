@@ -23,7 +23,7 @@ from ark_extensions.catalogue.offers import cpu_offers, gpu_offers, monthly_offe
 from ark_extensions.domain.errors import Unavailable
 from ark_extensions.domain.offers import Node
 from ark_extensions.environments import PROJECT, environments
-from ark_extensions.nodes import gpu_memory_gib
+from ark_extensions.nodes import gpu_memory_of
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import market
@@ -49,9 +49,9 @@ def install_demo(
     market.set_nodes(storage, nodes=nodes)
     # the items come first: until they are there the installation counts as new, so a killed call is taken up again
     _make_items(storage, settings, rules["items"], new=new, now=now, progress=progress)
-    wanted = demo_catalog(rules, nodes, gpu_memory_gib() if gpu_memory is None else gpu_memory)
-    if not environments(settings.cache_dir).pytorch.exists():
-        wanted["images"] = [image for image in wanted["images"] if image["reference"] != "pytorch"]
+    wanted = demo_catalog(rules, nodes, gpu_memory_of(settings) if gpu_memory is None else gpu_memory)
+    there = {"workspace", *settings.kubernetes.images, *(["pytorch"] if environments(settings.cache_dir).pytorch.exists() else [])}
+    wanted["images"] = [image for image in wanted["images"] if image["reference"] in there]
     missing = _missing(storage, wanted, now)
     if any(missing.values()):
         progress("offers, images and disk sizes")

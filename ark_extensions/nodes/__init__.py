@@ -1,4 +1,5 @@
-"""What this machine has for workspaces: processors, memory and GPUs, as the stock that offers are sold from.
+"""What there is for workspaces: processors, memory and GPUs of this machine, or of a cluster's nodes, as the stock that
+offers are sold from.
 
 Promises: it counts what this process may really use (affinity, cgroup limits), keeps back what the platform needs,
 and gives every GPU the number of its device file: device id ``N`` is ``/dev/nvidiaN``.
@@ -10,10 +11,13 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
+from ark_extensions.cluster_api import ClusterApi
 from ark_extensions.domain.offers import Node
+from ark_extensions.nodes import kubernetes
 from ark_extensions.nodes.gpus import GpuReader, NvmlGpus
-from ark_extensions.settings import Settings
+from ark_extensions.settings import Kubernetes, Settings
 
 #: one installation of the local runtime is one node; claims name it, so it does not change with the host name
 LOCAL_NODE = "local"
@@ -22,11 +26,43 @@ NO_LIMIT = 1 << 60
 MIB = 1 << 20
 
 
+class Machines(Protocol):
+    """The machines of a runtime in which they come and go."""
+
+    def read(self) -> list[Node]:
+        """Those that sell now, with what strangers use taken off. Raises ArkError when nobody can be asked."""
+
+
+class ClusterMachines:
+    def __init__(self, api: ClusterApi, rules: Kubernetes) -> None:
+        self._api, self._rules = api, rules
+
+    def read(self) -> list[Node]:
+        return kubernetes.read_nodes(self._api, self._rules)
+
+
+def open_machines(settings: Settings) -> Machines | None:
+    """The machines that stock has to follow; None where it is one machine, looked at when the platform starts."""
+    if settings.runtime == "kubernetes":
+        return ClusterMachines(ClusterApi.of(settings), settings.kubernetes)
+    return None
+
+
 def discover_nodes(settings: Settings, *, gpus: GpuReader | None = None, root: Path = Path("/")) -> list[Node]:
-    """The nodes of this installation; one, with the memory kept back by ``reserve_memory_mib`` taken off."""
+    """The nodes of this installation. On one machine the memory kept back by ``reserve_memory_mib`` is taken off."""
+    machines = open_machines(settings)
+    if machines is not None:
+        return machines.read()
     memory_mib = max(usable_memory_mib(root) - settings.reserve_memory_mib, 0)
     found = (gpus or NvmlGpus()).read()
     return [Node(LOCAL_NODE, usable_vcpu(root), memory_mib, tuple((gpu.device, gpu.model) for gpu in found))]
+
+
+def gpu_memory_of(settings: Settings) -> Mapping[str, int]:
+    """Memory in GiB of one GPU of each model that this installation has."""
+    if settings.runtime == "kubernetes":
+        return kubernetes.read_gpu_memory_gib(ClusterApi.of(settings), settings.kubernetes)
+    return gpu_memory_gib()
 
 
 def gpu_memory_gib(gpus: GpuReader | None = None) -> Mapping[str, int]:

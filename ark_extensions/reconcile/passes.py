@@ -7,11 +7,11 @@ import logging
 from datetime import datetime
 from typing import Protocol
 
-from ark_extensions.domain.workspaces import ACTIVE, State
+from ark_extensions.domain.workspaces import State
 from ark_extensions.hub import HubState
 from ark_extensions.loop import in_thread
 from ark_extensions.storage import Storage
-from ark_extensions.usecases.reconciliation import Suspect, disk_deleted, expired_releases, mend, suspects
+from ark_extensions.usecases.reconciliation import Suspect, active_ids, disk_deleted, expired_releases, knows_any, mend, suspects
 from ark_extensions.usecases.workspaces import list_workspaces
 
 log = logging.getLogger("ark")
@@ -84,16 +84,25 @@ async def empty_recycle_bin(storage: Storage, hub: KnowsServers, disks: Disks, *
     return f"{deleted} of {len(expired)} data disks in the recycle bin were deleted."
 
 
-async def clear_leftovers(storage: Storage, disks: Disks, *, now: datetime) -> str | None:
-    """Remove system disks of workspaces that hold no compute: a crash between stop and clean-up leaves them.
+async def clear_leftovers(storage: Storage, disks: Disks) -> str | None:
+    """Remove system disks (in a cluster: end pods) of workspaces that hold no compute: a crash between stop and clean-up leaves them.
 
-    The directories are listed before the states are read: a launch is on record before its directory is made.
+    They are listed before the states are read: a launch is on record before its system disk is made. A database without any
+    workspace is taken for the wrong one, and nothing is ended on its word.
     """
     found = await in_thread(disks.run_dirs)
     if not found:
         return None
-    active = {w.id for w in await in_thread(list_workspaces, storage, now=now) if w.state in ACTIVE}
+    if not await in_thread(knows_any, storage):
+        log.warning("There are %d system disks and the database knows no workspace: is it the right one? Nothing is done.", len(found))
+        return None
+    active = await in_thread(active_ids, storage)
     leftover = [workspace_id for workspace_id in found if workspace_id not in active]
+    removed = 0
     for workspace_id in leftover:
-        await in_thread(disks.remove_run_dir, workspace_id)
-    return f"{len(leftover)} system disks left behind were removed." if leftover else None
+        try:
+            await in_thread(disks.remove_run_dir, workspace_id)
+            removed += 1
+        except Exception as error:
+            log.warning("The system disk of %s could not be removed now (%s: %s).", workspace_id, type(error).__name__, error)
+    return f"{removed} system disks left behind were removed." if removed else None

@@ -6,12 +6,13 @@ last moment it was seen.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, or_, select, update
 
-from ark_extensions.domain.workspaces import State
+from ark_extensions.domain.workspaces import ACTIVE, State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.compute import free_compute
@@ -25,6 +26,11 @@ UNSEEN_AFTER = timedelta(seconds=20)
 #: a workspace that is between two states for this long is in doubt
 UNSETTLED_AFTER = timedelta(seconds=15)
 
+MACHINE_LOST = (
+    "The machine {node}, on which it ran, does not answer any more. What ran is lost, its data disk is kept. "
+    "You are charged only up to the last moment it was seen; start it again."
+)
+DISK_LOST = "Its data disk is not in the cluster any more. The next start makes an empty one: ask an operator before you start it."
 INTERRUPTED = Sentence("The start was interrupted. Nothing is charged; start it again.")
 
 
@@ -93,3 +99,52 @@ def disk_deleted(storage: Storage, *, workspace_id: str, now: datetime) -> None:
             connection.execute(update(w).where(w.c.id == workspace_id).values(disk_deleted_at=now))
             message = Sentence("The data disk was deleted after its recycle period.")
             emit(connection, workspace_id=row.id, owner=row.owner, at=now, kind="disk_deleted", message=message, severity="warning")
+
+
+def knows_any(storage: Storage) -> bool:
+    """Whether this database has ever known a workspace: a new one is not asked what may be deleted."""
+    with storage.read() as connection:
+        return connection.execute(select(t.workspaces.c.id).limit(1)).first() is not None
+
+
+def active_ids(storage: Storage) -> set[str]:
+    """Workspaces that hold compute."""
+    with storage.read() as connection:
+        return set(connection.execute(select(t.workspaces.c.id).where(t.workspaces.c.state.in_(ACTIVE))).scalars())
+
+
+def known_disks(storage: Storage) -> dict[str, int]:
+    """Workspaces that are not past their recycle period → GiB bought for the data disk (0: the small default)."""
+    w = t.workspaces
+    with storage.read() as connection:
+        rows = connection.execute(select(w.c.id, w.c.data_disk_gib).where(w.c.disk_deleted_at.is_(None)))
+        return {row.id: row.data_disk_gib for row in rows}
+
+
+def machine_lost(storage: Storage, *, workspace_id: str, node: str, now: datetime) -> None:
+    """Tell once a launch that the machine of a workspace is lost."""
+    _tell_once(storage, workspace_id, "machine_lost", Sentence(MACHINE_LOST, {"node": node}), now)
+
+
+def missing_disks(storage: Storage, *, present: Collection[str], now: datetime) -> list[str]:
+    """Workspaces that ran once and rest, and whose data disk is not among those present: each is told once, and answered."""
+    w, r = t.workspaces, t.runs
+    ran = select(r.c.workspace_id).where(r.c.workspace_id == w.c.id).exists()
+    rests = select(w.c.id).where(w.c.state.in_([State.STOPPED, State.FAILED]), w.c.disk_deleted_at.is_(None), ran)
+    with storage.read() as connection:
+        missing = [id_ for id_ in connection.execute(rests).scalars() if id_ not in present]
+    return [id_ for id_ in missing if _tell_once(storage, id_, "disk_lost", Sentence(DISK_LOST), now)]
+
+
+def _tell_once(storage: Storage, workspace_id: str, kind: str, message: Sentence, now: datetime) -> bool:
+    """An event unless the same kind was told since the workspace came into its present state."""
+    e = t.events
+    with storage.write() as connection:
+        row = connection.execute(select(t.workspaces).where(t.workspaces.c.id == workspace_id)).first()
+        if row is None:
+            return False
+        told = select(e.c.id).where(e.c.workspace_id == workspace_id, e.c.kind == kind, e.c.at >= row.state_since)
+        if connection.execute(told).first() is not None:
+            return False
+        emit(connection, workspace_id=row.id, owner=row.owner, at=now, kind=kind, message=message, severity="error")
+        return True

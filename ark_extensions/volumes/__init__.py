@@ -1,7 +1,8 @@
 """Where workspaces' files are: data disks, netdisks, catalogue items and system disks, behind one protocol.
 
-Two implementations: ``local_dir`` (directories of this machine) and, later, ``kubernetes`` (PVCs). Both pass
-``tests/contract/test_volumes.py``. Paths are what a spawner binds into a workspace; nobody else builds them.
+Files are directories in both runtimes (``local_dir``; in a cluster under a claim that the services mount). Disks are directories
+here, claims and pods there (``kubernetes``): what is done with both alike is ``Disks``. Both pass
+``tests/contract/test_volumes_contract.py``. Paths are what a spawner binds into a workspace; nobody else builds them.
 """
 
 from __future__ import annotations
@@ -9,20 +10,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from ark_extensions.cluster_api import ClusterApi
 from ark_extensions.domain.workspaces import Mount
+from ark_extensions.settings import Settings
+from ark_extensions.volumes.kubernetes import ClusterDisks
+from ark_extensions.volumes.local_dir import LocalDirVolumes
 
 
-class Volumes(Protocol):
+class Disks(Protocol):
+    """What workspaces leave behind, in any runtime. Idempotent; ids of the wrong form are NotFound."""
+
+    def data_disk_usage(self, workspace_id: str) -> int:
+        """Bytes that the data disk takes now; 0 if there is none or nobody knows. For messages, not for limits."""
+
+    def delete_data_disk(self, workspace_id: str) -> None:
+        """Delete the data disk and all in it, and nothing else."""
+
+    def remove_run_dir(self, workspace_id: str) -> None:
+        """Delete the system disk; in a cluster it goes with the pod."""
+
+    def run_dirs(self) -> list[str]:
+        """Ids of the workspaces that have a system disk here now, those left behind by a crash included."""
+
+
+def open_disks(settings: Settings) -> LocalDirVolumes | ClusterDisks:
+    """The disks of this installation's runtime."""
+    if settings.runtime == "kubernetes":
+        return ClusterDisks(ClusterApi.of(settings), settings.kubernetes)
+    return LocalDirVolumes(settings.state_dir)
+
+
+class Volumes(Disks, Protocol):
     """The files of one installation. Every method is idempotent; all raise ``domain.errors.ArkError`` for refusals."""
 
     def data_disk(self, workspace_id: str) -> Path:
         """The workspace's data disk (its /home/user), made if it is not there."""
-
-    def data_disk_usage(self, workspace_id: str) -> int:
-        """Bytes that the data disk takes now; 0 if there is none. For messages, not for limits."""
-
-    def delete_data_disk(self, workspace_id: str) -> None:
-        """Delete the data disk and all in it; never follows a link out of it."""
 
     def netdisk(self, owner: str) -> Path:
         """The ``data`` directory of the owner's netdisk, made if it is not there."""
@@ -35,9 +57,3 @@ class Volumes(Protocol):
 
     def find_run_dir(self, workspace_id: str) -> Path | None:
         """The system disk if there is one; it is not made."""
-
-    def remove_run_dir(self, workspace_id: str) -> None:
-        """Delete the system disk."""
-
-    def run_dirs(self) -> list[str]:
-        """Ids of the workspaces that have a system disk here now, those left behind by a crash included."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ark_extensions.cluster_api import Access, ClusterApi
+from ark_extensions.domain.cluster import claim_name, labels, pod_name
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.workspaces import Mount
-from ark_extensions.volumes import Volumes
+from ark_extensions.settings import Kubernetes
+from ark_extensions.volumes import Disks, Volumes
+from ark_extensions.volumes.kubernetes import ClusterDisks
 from ark_extensions.volumes.local_dir import LocalDirVolumes
+from tests.api_stand_in import stand_in
 
 NAMES = [
     *("alice", "Alice", "ALICE", "alice ", "a/b", "a-b", "a_b", "../etc", "..", "."),
@@ -20,10 +26,66 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["local_dir"])
-def volumes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Volumes]:
-    implementations = {"local_dir": lambda: LocalDirVolumes(tmp_path / "state")}
-    yield implementations[request.param]()
+@pytest.fixture
+def volumes(tmp_path: Path) -> Volumes:
+    return LocalDirVolumes(tmp_path / "state")
+
+
+@dataclass
+class Stage:
+    """One implementation of Disks, how a spawner makes what it deletes, and what is there."""
+
+    disks: Disks
+    make_disk: Callable[[str], object]
+    make_run: Callable[[str], object]
+    present: Callable[[], set[str]]
+
+
+@pytest.fixture(params=["local_dir", "kubernetes"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    if request.param == "local_dir":
+        local = LocalDirVolumes(tmp_path)
+        yield Stage(local, local.data_disk, local.run_dir, lambda: {path.name for path in (tmp_path / "disks").iterdir()})
+        return
+    with stand_in() as server:
+        disks = ClusterDisks(ClusterApi(Access(server.url, None, lambda: None)), Kubernetes())
+
+        def marks(workspace_id: str) -> dict[str, str]:
+            return labels("ark", workspace_id=workspace_id, owner="alice")
+
+        def make_disk(workspace_id: str) -> None:
+            spec = {"resources": {"requests": {"storage": "10Gi"}}}
+            server.add("persistentvolumeclaims", claim_name(workspace_id), labels=marks(workspace_id), spec=spec)
+
+        def make_run(workspace_id: str) -> None:
+            server.add("pods", pod_name(workspace_id), labels=marks(workspace_id))
+
+        yield Stage(disks, make_disk, make_run, lambda: {disk.workspace_id for disk in disks.data_disks()})
+
+
+def test_in_any_runtime_deleting_a_data_disk_is_repeatable_and_takes_that_one_only(stage: Stage) -> None:
+    stage.make_disk("ws1")
+    stage.make_disk("ws2")
+    for workspace_id in ("ws1", "ws1", "never-was"):
+        stage.disks.delete_data_disk(workspace_id)
+    assert stage.present() == {"ws2"}
+
+
+def test_in_any_runtime_system_disks_are_listed_and_removed(stage: Stage) -> None:
+    assert stage.disks.run_dirs() == []
+    stage.make_run("ws1")
+    stage.make_run("ws2")
+    assert stage.disks.run_dirs() == ["ws1", "ws2"]
+    for workspace_id in ("ws1", "ws1", "never-was"):
+        stage.disks.remove_run_dir(workspace_id)
+    assert stage.disks.run_dirs() == ["ws2"]
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "../ws", "/etc", ".hidden", "a\0b", "x" * 65, "a,b=c", "a?b"])
+def test_in_any_runtime_a_workspace_id_never_chooses_a_path(stage: Stage, bad: str) -> None:
+    for method in (stage.disks.delete_data_disk, stage.disks.data_disk_usage, stage.disks.remove_run_dir):
+        with pytest.raises(NotFound):
+            method(bad)
 
 
 def test_data_disk_is_private_and_stays(volumes: Volumes) -> None:

@@ -109,6 +109,6 @@ async def test_a_system_disk_left_behind_is_removed_and_one_in_use_is_kept(tmp_p
     with running_crowd(Crowd(owners=1, each=1)) as storage:
         disks.run_dir("user00000-0")
         disks.run_dir("long-gone")
-        assert await clear_leftovers(storage, disks, now=NOON) == "1 system disks left behind were removed."
+        assert await clear_leftovers(storage, disks) == "1 system disks left behind were removed."
         assert disks.run_dirs() == ["user00000-0"]
-        assert await clear_leftovers(storage, disks, now=NOON) is None
+        assert await clear_leftovers(storage, disks) is None
