@@ -52,6 +52,8 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
     _launch_id: str | None = None
     _was_ready = False
     _ended: tuple[int | None, Sentence | None] | None = None
+    #: it is known not to have run any more by then
+    _not_after: datetime | None = None
     _reason: StopReason | None = None
     _failure: StartFailure | None = None
     _authorizing: asyncio.Future[LaunchSpec] | None = None
@@ -169,7 +171,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
 
     def _begin(self) -> None:
         self._steps.clear()
-        self._ended = self._reason = self._failure = self._authorizing = None
+        self._ended = self._not_after = self._reason = self._failure = self._authorizing = None
         self._was_ready = False
 
     async def _authorize(self) -> LaunchSpec:
@@ -302,6 +304,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
             reason=self._reason,
             cause=cause,
             detail=detail,
+            not_after=self._not_after,
         )
         try:
             await self.use_case(call)

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port, url_path_join
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Bool, Dict, Instance, Integer, List, Unicode
 from traitlets import Callable as CallableTrait
 
@@ -25,6 +24,7 @@ from ark_extensions.domain.workspaces import LaunchSpec, Mount
 from ark_extensions.usecases import ssh_sessions
 from ark_extensions.usecases.views import Sentence
 from ark_spawner import local_run
+from ark_spawner.answering import answers
 from ark_spawner.cgroups import ControlGroups
 from ark_spawner.environment import Mirrors, workspace_environment
 from ark_spawner.failures import StartFailure
@@ -221,19 +221,12 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
     async def _wait_until_it_answers(self, run: LocalRun) -> None:
         url = url_path_join(self._url(run.port), self.server.base_url if self.server else "/", "api")
         deadline = asyncio.get_running_loop().time() + self.patience_seconds
-        client = AsyncHTTPClient()
         while True:
             status = run.poll()
             if status is not None:
                 raise run.died(status)
-            try:
-                await client.fetch(url, request_timeout=5, follow_redirects=False)
+            if await answers(url):
                 return
-            except HTTPClientError as error:
-                if error.code != 599:
-                    return  # it speaks HTTP: the Hub judges the rest
-            except OSError:
-                pass
             if asyncio.get_running_loop().time() > deadline:
                 raise StartFailure(
                     "no_answer",

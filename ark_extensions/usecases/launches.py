@@ -124,6 +124,7 @@ def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, n
         .order_by(m.c.kind, m.c.name)
     )
     reference = connection.execute(select(t.images.c.reference).where(t.images.c.id == row.image_id)).scalar_one()
+    language = connection.execute(select(t.users.c.language).where(t.users.c.name == row.owner)).scalar()
     return LaunchSpec(
         workspace_id=row.id,
         workspace_name=row.name,
@@ -137,6 +138,7 @@ def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, n
         mounts=tuple(Mount(r.kind, r.name, r.version, r.content_hash) for r in found),
         node=node,
         plan=offer.plan,
+        language=language or "",
     )
 
 
@@ -228,10 +230,12 @@ def record_stop(
     reason: StopReason | None = None,
     cause: Sentence | None = None,
     detail: dict[str, Any] | None = None,
+    not_after: datetime | None = None,
 ) -> None:
     """The server is gone: close and settle its run, free its stock, say why. A start that failed costs nothing.
 
     ``reason``: why, when nobody asked the platform for the stop (SHUTDOWN, HUB; default EXITED: it ended by itself).
+    ``not_after``: it is known not to have run any more by then, though it was counted as seen.
     """
     with storage.write() as connection:
         row = _by_id(connection, workspace_id)
@@ -249,7 +253,8 @@ def record_stop(
             emit(connection, **_say(row, message, now), kind="failed", severity="error", detail=raw)
             return
         why = row.stop_reason or reason or StopReason.EXITED
-        _finish(connection, row, why, _end_of_run(connection, row, why, now), now, cause, raw)
+        end = _end_of_run(connection, row, why, now)
+        _finish(connection, row, why, end if not_after is None else min(end, not_after), now, cause, raw)
 
 
 def _end_of_run(connection: Connection, row: Row[Any], reason: str, now: datetime) -> datetime:

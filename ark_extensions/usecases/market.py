@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ark_extensions.domain.catalog import Image, check_item_name
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.money import parse_amount
-from ark_extensions.domain.offers import Claim, Node, Offer, Plan, PriceVersion, Quantities, available, price_at
+from ark_extensions.domain.offers import Claim, Node, Offer, Plan, PriceVersion, Quantities, available, free_on, price_at
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.identifiers import new_id
@@ -35,6 +36,14 @@ def read_claims(connection: Connection) -> list[Claim]:
         devices.setdefault(row.holder, []).append(row.device)
     rows = connection.execute(select(t.claims))
     return [Claim(r.holder, r.node, r.vcpu, r.memory_mib, tuple(devices.get(r.holder, ()))) for r in rows]
+
+
+def free_gpus(storage: Storage) -> dict[str, int]:
+    """GPUs that nobody holds now, by model."""
+    with storage.read() as connection:
+        nodes, claims = read_nodes(connection), read_claims(connection)
+    free = Counter(model for node in nodes for _, model in free_on(node, claims).gpus)
+    return dict(free)
 
 
 def prices(connection: Connection, subjects: Sequence[str] | None = None) -> dict[str, list[PriceVersion]]:
