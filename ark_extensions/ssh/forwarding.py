@@ -2,17 +2,23 @@
 
 sshd speaks first, often before the client's channel is confirmed; asyncssh's own forwarder would drop that. Here it is kept until
 somebody can hear it, and so are an end and a death that come as early.
+
+One side's end is the other's: sshd closes its connection only when it is done, and a client says that it has ended only
+then. So neither waits for the other to hang up; what has been said before the end is still delivered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asyncssh.forward import SSHForwarder
 
 from ark_extensions.ssh.wire import GatheredWrites
+
+#: how long a workspace may take what was written to it, and hang up, after its client has ended; then its socket is closed
+LINGER_SECONDS = 3.0
 
 
 class Traffic:
@@ -40,10 +46,8 @@ class Upstream(SSHForwarder):
         if self._early and self._peer is not None:
             self._peer.write(self._early)
         self._early = b""
-        if self._lost_early:
+        if self._lost_early or self._ended_early:
             self.close()
-        elif self._ended_early and self._peer is not None:
-            self._peer.write_eof()
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         self._traffic.moved += len(data)
@@ -53,10 +57,11 @@ class Upstream(SSHForwarder):
             self._early += data
 
     def eof_received(self) -> bool:
+        """sshd has ended: whatever its client does or does not do, so does the client's channel, after what is left to say."""
+        self._ended_early = True
         if self._begun:
-            return super().eof_received()
-        self._eof_received = self._ended_early = True
-        return True
+            self.close()
+        return not self._begun
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._begun:
@@ -70,10 +75,17 @@ class Upstream(SSHForwarder):
     def write_eof(self) -> None:
         self._gathered.flush()
         super().write_eof()
+        self._let_go()
 
     def close(self) -> None:
         self._gathered.flush()
+        self._let_go()
         super().close()
+
+    def _let_go(self) -> None:
+        """The client has ended: a workspace that reads no more (it may be frozen) is not waited for without end."""
+        if self._transport is not None:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
 
 class Downstream(SSHForwarder):
@@ -107,7 +119,6 @@ class Downstream(SSHForwarder):
         closed()
 
 
-async def joined(path: str, traffic: Traffic, closed: Callable[[], None]) -> Downstream:
-    """Connect to a workspace's socket; raises OSError. ``closed`` is called once, when either side has ended."""
-    _, upstream = await asyncio.get_running_loop().create_unix_connection(lambda: Upstream(traffic), path)
-    return Downstream(upstream, traffic, closed)
+async def joined(dial: Callable[[Callable[[], Upstream]], Awaitable[Upstream]], traffic: Traffic, closed: Callable[[], None]) -> Downstream:
+    """Connect to a workspace's sshd as ``dial`` does; raises OSError. ``closed`` is called once, when either side has ended."""
+    return Downstream(await dial(lambda: Upstream(traffic)), traffic, closed)
