@@ -170,7 +170,7 @@ def ask(
         connection.close()
 
 
-def until(check: Any, *, seconds: float = 20.0, every: float = 0.05) -> Any:
+def until(check: Any, *, seconds: float = 60.0, every: float = 0.05) -> Any:
     """Poll until ``check()`` is true; fails with what it last answered."""
     deadline = time.monotonic() + seconds
     while True:
@@ -246,7 +246,7 @@ class Stage:
 def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str]) -> Settings:
     state = directory / "state"
     (state / "secrets").mkdir(parents=True)
-    keys = {"stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET}
+    keys = {"stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET, "voucher_key": "v" * 64}
     for name, value in {**keys, **secrets}.items():
         (state / "secrets" / name).write_text(value)
     text = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports, "payments": PAYMENTS}

@@ -167,7 +167,7 @@ class Platform:
         for found in self.api("GET", "/admin/workspaces").json["items"]:
             if found["state"] in ("starting", "running"):
                 self.api("POST", f"/admin/workspaces/{found['owner']}/{found['name']}/stop", {})
-        wait_until(lambda: all(w["state"] not in busy for w in self.api("GET", "/admin/workspaces").json["items"]), seconds=60)
+        wait_until(lambda: all(w["state"] not in busy for w in self.api("GET", "/admin/workspaces").json["items"]), seconds=120)
 
     def answers(self) -> bool:
         try:
@@ -226,7 +226,7 @@ def make_removable(directory: Path) -> None:
             continue
 
 
-def wait_until(what: Callable[[], T | None], *, seconds: float = 30.0, every: float = 0.1, message: str = "") -> T:
+def wait_until(what: Callable[[], T | None], *, seconds: float = 60.0, every: float = 0.1, message: str = "") -> T:
     """Poll until ``what`` answers something true, and return that; AssertionError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:

@@ -217,7 +217,7 @@ class Stage:
         self.storage.close()
 
 
-async def eventually(what: Callable[[], Any] | Callable[[], Awaitable[Any]], *, seconds: float = 15.0) -> None:
+async def eventually(what: Callable[[], Any] | Callable[[], Awaitable[Any]], *, seconds: float = 60.0) -> None:
     """Wait until ``what`` is true."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (answer := what()) or (asyncio.iscoroutine(answer) and not await answer):

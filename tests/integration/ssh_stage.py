@@ -53,7 +53,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def until(condition: object, seconds: float = 10.0, what: str = "it") -> None:
+def until(condition: object, seconds: float = 60.0, what: str = "it") -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"

@@ -27,7 +27,7 @@ def alone() -> Iterator[Stage]:
         stage = Stage(ports["hub"], ports["console"], directory, settings, Storage(settings.resolved_database_url), {})
         stage.start_console()
         try:
-            until(stage.console_answers, seconds=30)
+            until(stage.console_answers)
             yield stage
         finally:
             stage.processes["console"].kill()

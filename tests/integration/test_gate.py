@@ -80,7 +80,7 @@ def test_the_default_server_is_refused(people: Platform) -> None:
 
 def test_another_users_workspace_cannot_be_started(people: Platform) -> None:
     theirs = order(people, "gate-bob", "theirs")
-    wait_until(lambda: state(people, "gate-bob", "theirs") == "running", seconds=90)
+    wait_until(lambda: state(people, "gate-bob", "theirs") == "running")
     answer = start(people, "gate-alice", "theirs", {"user_options": {"workspace": theirs["id"]}})
     assert answer.status == 404
     assert people.request("POST", "/hub/api/users/gate-bob/servers/theirs", {}, user="gate-alice").status in (403, 404)
@@ -91,9 +91,9 @@ def test_another_users_workspace_cannot_be_started(people: Platform) -> None:
 
 def test_stale_options_do_not_start_again_what_was_released(people: Platform) -> None:
     mine = order(people, "gate-alice", "released")
-    wait_until(lambda: state(people, "gate-alice", "released") == "running", seconds=90)
+    wait_until(lambda: state(people, "gate-alice", "released") == "running")
     people.api("POST", "/workspaces/released/stop", {}, user="gate-alice")
-    wait_until(lambda: state(people, "gate-alice", "released") == "stopped", seconds=30)
+    wait_until(lambda: state(people, "gate-alice", "released") == "stopped")
     gone = people.api("DELETE", "/workspaces/released", {"confirm": "released"}, user="gate-alice")
     assert gone.status < 300, gone.text
     for body in ({"user_options": {"workspace": mine["id"]}}, {}):
@@ -104,16 +104,16 @@ def test_stale_options_do_not_start_again_what_was_released(people: Platform) ->
 
 def test_a_workspace_may_be_started_through_the_hub_and_is_counted_all_the_same(people: Platform) -> None:
     mine = order(people, "gate-alice", "by-hub")
-    wait_until(lambda: state(people, "gate-alice", "by-hub") == "running", seconds=90)
+    wait_until(lambda: state(people, "gate-alice", "by-hub") == "running")
     stopped = people.request("DELETE", "/hub/api/users/gate-alice/servers/by-hub", user="gate-alice", seconds=60)
     assert stopped.status in (202, 204)
-    wait_until(lambda: state(people, "gate-alice", "by-hub") == "stopped", seconds=30)
+    wait_until(lambda: state(people, "gate-alice", "by-hub") == "stopped")
     assert start(people, "gate-alice", "by-hub", {"user_options": {"workspace": mine["id"]}}).status in (201, 202)
-    wait_until(lambda: state(people, "gate-alice", "by-hub") == "running", seconds=90)
+    wait_until(lambda: state(people, "gate-alice", "by-hub") == "running")
     renamed = people.request("PATCH", "/hub/api/users/gate-alice/servers/by-hub", {"name": "other"}, user="gate-alice")
     assert renamed.status in (400, 403)
     people.api("POST", "/workspaces/by-hub/stop", {}, user="gate-alice")
-    wait_until(lambda: state(people, "gate-alice", "by-hub") == "stopped", seconds=30)
+    wait_until(lambda: state(people, "gate-alice", "by-hub") == "stopped")
     renamed = people.request("PATCH", "/hub/api/users/gate-alice/servers/by-hub", {"name": "other"}, user="gate-alice")
     assert renamed.status == 403 and "other" not in rows(people)
     assert len(people.api("GET", "/bills", user="gate-alice").json["items"]) >= 2

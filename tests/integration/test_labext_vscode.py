@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> object:
+def until(condition: Callable[[], object], seconds: float = 60) -> object:
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -115,7 +115,7 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             text = error.read()
@@ -231,7 +231,7 @@ def test_strangers_and_other_sites_are_refused(server: Server) -> None:
     ):
         assert server.call(path, body, token=None)[0] == 403
         assert server.call(path, body, token="wrong")[0] == 403
-    with urllib.request.urlopen(f"{server.url}/vscode/?folder=/", timeout=20) as answer:
+    with urllib.request.urlopen(f"{server.url}/vscode/?folder=/", timeout=60) as answer:
         assert "/login?" in answer.url
     assert server.call("ark/vscode")[1] == {"state": "absent", "seconds": 0}, "a stranger starts nothing"
     assert server.platform.state == "running"
@@ -269,7 +269,7 @@ def test_a_stop_is_announced_with_a_way_out(server: Server, page) -> None:
     server.platform.auto_stop_at = datetime.now(UTC) + timedelta(minutes=14, seconds=30)
     open_lab(page, server)
     toast = page.locator(".Toastify__toast--warning")
-    toast.wait_for(timeout=10_000)
+    toast.wait_for(timeout=60_000)
     assert "stops in 14 min" in toast.inner_text()
     server.platform.auto_stop_at = datetime.now(UTC) + timedelta(minutes=4, seconds=30)
     refresh(page)
@@ -282,7 +282,7 @@ def test_a_stop_is_announced_with_a_way_out(server: Server, page) -> None:
 def test_an_idle_stop_is_announced_and_called_off(server: Server, page) -> None:
     server.platform.idle_stop_minutes = 10
     open_lab(page, server)
-    page.get_by_role("button", name="I am working").click(timeout=10_000)
+    page.get_by_role("button", name="I am working").click(timeout=60_000)
     until(lambda: server.platform.activities() > 0)
 
 
@@ -302,7 +302,7 @@ def test_the_file_browser_deletes_folders_but_not_mounts(server: Server) -> None
     def delete(path: str) -> int:
         request = urllib.request.Request(f"{server.url}/api/contents/{path}", method="DELETE", headers={"Authorization": "token secret"})
         try:
-            return urllib.request.urlopen(request, timeout=20).status
+            return urllib.request.urlopen(request, timeout=60).status
         except urllib.error.HTTPError as error:
             return error.code
 
@@ -334,8 +334,8 @@ def test_vscode_opens_on_a_private_socket_and_its_terminal_is_the_workspaces(ser
 
     until(typed, 60)
     assert answer.read_text().split() == ["ws1", "[]", f"{ENVS.workspace}/bin/python"]
-    page.locator(".explorer-folders-view").get_by_text("answer.txt").dblclick(timeout=20_000)
-    page.get_by_text("ws1 []").first.wait_for(timeout=20_000)
+    page.locator(".explorer-folders-view").get_by_text("answer.txt").dblclick(timeout=60_000)
+    page.get_by_text("ws1 []").first.wait_for(timeout=60_000)
 
 
 @pytest.mark.skipif(not ENVS.code_server_entry.exists(), reason="code-server is not built")

@@ -20,7 +20,7 @@ from ark_extensions.usecases.journal import post_postings
 from ark_extensions.usecases.operator import correct
 from ark_extensions.usecases.users import ensure_user
 from ark_extensions.usecases.wallet import wallet
-from tests.integration.crash_stage import TRUE_WITHIN, Someone, books_are_right
+from tests.integration.crash_stage import PATIENCE, Someone, books_are_right
 from tests.platform import Platform, wait_until
 
 LATEST = timedelta(seconds=5)
@@ -57,7 +57,7 @@ def test_a_deadline_is_kept_within_five_seconds_and_once_by_two_instances(loopin
         assert min(map(moment, later)) - at < LATEST
     finally:
         other.send_signal(signal.SIGTERM)
-        assert other.wait(10) == 0, "SIGTERM ends a loop in good order"
+        assert other.wait(PATIENCE) == 0, "SIGTERM ends a loop in good order"
 
 
 def events(someone: Someone, name: str = "crash") -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def test_an_empty_wallet_stops_the_workspace_and_keeps_its_files(looping: Platfo
     assert disk.is_dir()
     looping.ark("user", "credit", someone.name, "10.00", "--reason", "test: recharge")
     someone.api("POST", "/workspaces/crash/start", {})
-    someone.wait_for("running", seconds=90)
+    someone.wait_for("running")
     books_are_right(looping)
 
 
@@ -116,14 +116,14 @@ def test_a_released_workspace_leaves_the_hub_and_the_disk_and_its_name_is_free(l
     someone.api("POST", "/workspaces/crash/stop", {})
     someone.wait_for("stopped")
     someone.api("DELETE", "/workspaces/crash", {"confirm": "crash"})
-    wait_until(lambda: not (looping.state_dir / "disks" / workspace).exists(), seconds=TRUE_WITHIN)
+    wait_until(lambda: not (looping.state_dir / "disks" / workspace).exists(), seconds=PATIENCE)
 
     def forgotten() -> bool:
         answer = looping.request("GET", f"/hub/api/users/{someone.name}", user=someone.name)
         return answer.status == 200 and "crash" not in answer.json["servers"]
 
-    wait_until(forgotten, seconds=TRUE_WITHIN)
-    wait_until(lambda: looping.api("GET", "/workspaces/crash", user=someone.name).status == 404, seconds=TRUE_WITHIN)
+    wait_until(forgotten, seconds=PATIENCE)
+    wait_until(lambda: looping.api("GET", "/workspaces/crash", user=someone.name).status == 404, seconds=PATIENCE)
     someone.running()
     assert someone.api("GET", "/workspaces/crash")["id"] != workspace
 
@@ -132,4 +132,4 @@ def test_each_loop_gives_signs_of_life(looping: Platform) -> None:
     for name in ("billing", "autostop", "reconcile"):
         beat = looping.state_dir / "runtime" / f"{name}.beat"
         before = beat.stat().st_mtime
-        wait_until(lambda beat=beat, before=before: beat.stat().st_mtime > before, seconds=TRUE_WITHIN)  # type: ignore[misc]
+        wait_until(lambda beat=beat, before=before: beat.stat().st_mtime > before, seconds=PATIENCE)  # type: ignore[misc]

@@ -45,7 +45,7 @@ def names(server: Server, **query: str) -> list[str]:
     return [item["name"] for item in document(call(server, "GET", f"list?{words}"))["items"]]
 
 
-def until(condition, seconds: float = 20.0):  # type: ignore[no-untyped-def]
+def until(condition, seconds: float = 60.0):  # type: ignore[no-untyped-def]
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not come to be so"

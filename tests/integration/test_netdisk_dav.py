@@ -195,7 +195,7 @@ def test_pipes_sockets_and_holes_do_no_harm(server: Server) -> None:
         os.mkfifo(tree / "folder" / "pipe")
         assert ask(server, "COPY", "/dav/folder", headers={"Destination": destination(server, "/dav/folder2")}).status == 201
         assert ask(server, "PROPFIND", "/dav/", headers={"Depth": "1"}).status == 207
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
 
 
 def test_names_keep_their_bytes(server: Server) -> None:
@@ -226,7 +226,7 @@ def test_xml_has_no_entities(server: Server, body: str) -> None:
 def test_what_cannot_fit_is_refused_before_it_is_sent(server: Server) -> None:
     began = time.monotonic()
     refused = ask(server, "PUT", "/dav/huge", b"x" * 1000, headers={"Content-Length": str(2 * 1024 * MIB)})
-    assert refused.status == 507 and b"left of" in refused.body and time.monotonic() - began < 10
+    assert refused.status == 507 and b"left of" in refused.body and time.monotonic() - began < 30
     assert os.listdir(server.data()) == [] and os.listdir(server.data().parent / ".staging") == []
 
 
@@ -254,7 +254,7 @@ def test_deleting_and_overwriting_give_room_back(server: Server) -> None:
     assert 8 * MIB <= used() <= 8.4 * MIB
     ask(server, "DELETE", "/dav/a")
     ask(server, "DELETE", "/dav/b")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while used() > 100_000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -276,7 +276,7 @@ def test_killed_in_the_middle_of_a_put_the_old_file_is_whole(server: Server) -> 
         assert (server.data() / "f").read_bytes() == old
         server.start()
         assert ask(server, "GET", "/dav/f").body == old
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while os.listdir(server.data().parent / ".staging"):
         assert time.monotonic() < deadline, "what a killed service left behind is cleared"
         time.sleep(0.05)
@@ -289,7 +289,7 @@ def test_a_client_that_goes_away_leaves_nothing(server: Server) -> None:
     head = f"PUT /services/netdisk/dav/f HTTP/1.1\r\nHost: x\r\nAuthorization: {who}\r\nContent-Length: {4 * MIB}\r\n\r\n"
     connection.sendall(head.encode() + b"n" * MIB)
     connection.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while os.listdir(server.data().parent / ".staging"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -35,7 +35,7 @@ def staged(server: Server) -> list[str]:
     return os.listdir(server.data().parent / ".staging")
 
 
-def until(condition, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+def until(condition, seconds: float = 60.0) -> None:  # type: ignore[no-untyped-def]
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be so"
@@ -171,7 +171,7 @@ def test_a_client_that_comes_back_takes_over_a_hanging_connection(server: Server
     hanging = raw_patch(server, where, 0, len(data))
     hanging.sendall(data[:MIB])
     until(lambda: offset(server, where) > 0)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         answer = patch(server, where, (at := offset(server, where)), data[at:])
         if answer.status == 204:

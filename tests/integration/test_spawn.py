@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ def running(platform: Platform) -> Platform:
     offer = platform.api("GET", "/offers", user=USER).json["items"][0]["id"]
     body = {"request_id": "spawn", "offer": offer, "image": "python-cpu", "name": "lab", "datasets": ["digits"], "models": ["digits-mlp"]}
     assert platform.api("POST", "/workspaces", body, user=USER).status == 201
-    wait_until(lambda: view(platform)["state"] == "running", seconds=90)
+    wait_until(lambda: view(platform)["state"] == "running")
     return platform
 
 
@@ -74,9 +74,10 @@ def test_the_workspaces_own_token_is_not_the_users(running: Platform) -> None:
 
 def test_a_stop_is_quick_and_leaves_nothing(running: Platform) -> None:
     identifier = view(running)["id"]
-    began = time.monotonic()
     assert running.api("POST", "/workspaces/lab/stop", {}, user=USER).status == 202
-    wait_until(lambda: view(running)["state"] == "stopped", seconds=20)
-    assert time.monotonic() - began < 12
+    wait_until(lambda: view(running)["state"] == "stopped")
+    events = running.api("GET", "/workspaces/lab/events", user=USER).json["items"]
+    stopping, stopped = (datetime.fromisoformat(next(e["at"] for e in events if e["kind"] == kind)) for kind in ("stopping", "stopped"))
+    assert stopped - stopping < timedelta(seconds=12)
     assert not (running.state_dir / "runs" / identifier).exists()
     assert (running.state_dir / "disks" / identifier).is_dir()

@@ -34,7 +34,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.idle.close()
 
 
-def ssh(config: Path, *words: str, seconds: float = 40) -> subprocess.CompletedProcess[str]:
+def ssh(config: Path, *words: str, seconds: float = 90) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["ssh", "-F", str(config), *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
 
 
@@ -55,9 +55,9 @@ def test_a_key_that_nobody_has_added(stage: Stage) -> None:
     done = ssh(stage.config("mallory", key, jump_user="alice"), "ws1", "id")
     assert done.returncode == 255 and "Permission denied (publickey)" in done.stderr and "uid" not in done.stdout
     told = subprocess.run(
-        ["ssh-keygen", "-l", "-f", str(key) + ".pub"], capture_output=True, text=True, timeout=20, check=True
+        ["ssh-keygen", "-l", "-f", str(key) + ".pub"], capture_output=True, text=True, timeout=60, check=True
     ).stdout.split()[1]
-    until(lambda: told in {r["fingerprint"] for r in ssh_sessions.audit_log(stage.storage, since=now().replace(hour=0, minute=0))}, 10)
+    until(lambda: told in {r["fingerprint"] for r in ssh_sessions.audit_log(stage.storage, since=now().replace(hour=0, minute=0))})
     assert f"refused unknown_key: user='alice' address=127.0.0.1 key={told}" in stage.log()
 
 
@@ -144,7 +144,7 @@ def test_the_workspace_itself_takes_only_its_owners_keys(stage: Stage) -> None:
             ["ssh", "-F", "none", "-o", f"ProxyCommand=python3 {bridge}", "-o", "StrictHostKeyChecking=no"]
             + ["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
             + ["-i", str(stage.directory / f"{user}-id"), "user@ws1", "echo in"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90,
         )  # fmt: skip
         assert ("in" in done.stdout) is works
 
@@ -267,14 +267,14 @@ def test_ten_thousand_bad_connections(tmp_path: Path) -> None:
             if n % 2500 == 1000:
                 during.append(ssh(elsewhere, "ws1", "echo in").stdout)
         assert during == ["in\n"] * 4
-        assert time.monotonic() - begun < 120
+        assert time.monotonic() - begun < 300
         grown = rss_mib(stage.gateway.pid) - before
         assert grown < 25, f"{grown} MiB"
-        until(lambda: refusals(stage).get("rate", 0) > 9000, 15, "the record of the refusals")
+        until(lambda: refusals(stage).get("rate", 0) > 9000, what="the record of the refusals")
         rows = ssh_sessions.audit_log(stage.storage, since=now().replace(hour=0, minute=0), limit=10_000)
         assert len(rows) < 100, "counted by the minute, not one by one"
         metrics = stage.state_dir / "runtime" / "ssh.prom"
-        until(lambda: metrics.exists() and 'reason="rate"' in metrics.read_text(), 15, "the metrics")
+        until(lambda: metrics.exists() and 'reason="rate"' in metrics.read_text(), what="the metrics")
 
 
 def rss_mib(pid: int) -> float:

@@ -101,10 +101,10 @@ def test_why_it_runs_tells_of_the_session(laptop: Laptop) -> None:
     process = subprocess.Popen(["ssh", "-F", str(laptop.directory / "both"), "ws1", "echo in; sleep 60"], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None and process.stdout.readline() == b"in\n"
-        wait_until(lambda: any("SSH" in sentence for sentence in laptop.someone.api("GET", "/workspaces/ws1")["why"]), seconds=10)
+        wait_until(lambda: any("SSH" in sentence for sentence in laptop.someone.api("GET", "/workspaces/ws1")["why"]))
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_a_stop_ends_the_session_and_the_next_start_has_the_same_host_key(laptop: Laptop) -> None:
@@ -112,11 +112,11 @@ def test_a_stop_ends_the_session_and_the_next_start_has_the_same_host_key(laptop
     assert process.stdout is not None and process.stdout.readline() == b"in\n"
     laptop.someone.api("POST", "/workspaces/ws1/stop", {})
     laptop.someone.wait_for("stopped", name="ws1")
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     done = laptop.ssh("ws1", "id")
     assert done.returncode == 255 and "Workspace ws1 is stopped. Start it in the console" in done.stderr
     laptop.someone.api("POST", "/workspaces/ws1/start", {})
-    laptop.someone.wait_for("running", name="ws1", seconds=90)
+    laptop.someone.wait_for("running", name="ws1")
     assert laptop.ssh("ws1", "echo back").stdout == "back\n"
 
 

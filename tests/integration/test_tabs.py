@@ -23,7 +23,7 @@ def server(platform: Platform, signed_in: Browser) -> str:
     offer = platform.api("GET", "/offers", user=NAME).json["items"][0]["id"]
     order = {"offer": offer, "image": "python-cpu", "data_disk_gib": 0, "request_id": "tabs-00000001"}
     name = platform.api("POST", "/workspaces", order, user=NAME).json["name"]
-    wait_until(lambda: platform.api("GET", f"/workspaces/{name}", user=NAME).json["state"] == "running", seconds=90)
+    wait_until(lambda: platform.api("GET", f"/workspaces/{name}", user=NAME).json["state"] == "running")
     return f"/user/{NAME}/{name}"
 
 

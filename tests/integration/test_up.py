@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_no_process(make_platform: Make) -> None:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
     assert "Ark has stopped" in said
     assert platform.processes() == []
 
@@ -138,7 +138,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_works(make_platfo
     platform = make_platform()
     platform.start()
     platform.kill("supervisor")
-    wait_until(lambda: platform.processes() == [], seconds=10)
+    wait_until(lambda: platform.processes() == [])
     assert platform.status()["running"] is False
     platform.start()
     assert platform.answers()

@@ -27,7 +27,8 @@ from ark_extensions.supervisor.supervise import Supervisor
 
 state = Path(sys.argv[1])
 def service(name, body, stop_seconds=5.0):
-    text = f'import os, signal, sys, time\\nname, state = {name!r}, {str(state)!r}\\n' + body + '\\ntime.sleep(300)'
+    begin = f'import os, signal, sys, time\\nname, state = {name!r}, {str(state)!r}\\n'
+    text = begin + body + '\\nopen(state + "/is-" + name, "w")\\ntime.sleep(300)'
     return Service(name, [sys.executable, '-S', '-c', text], {}, stop_seconds)
 note = 'def end(number, frame):\\n time.sleep(%s)\\n open(state + "/order", "a").write(name + " ")\\n sys.exit()\\nsignal.signal(15, end)'
 def ready():
@@ -65,12 +66,13 @@ class Driver:
         return {name: pid for name, (pid, started) in record.items() if started is not None and start_time(pid) == started}
 
     def ready(self) -> dict[str, int]:
-        wait_until(lambda: len(self.pids()) >= 3, seconds=20)
+        wait_until(lambda: len(self.pids()) >= 3)
         (self.state_dir / "ready").touch()
-        return wait_until(lambda: pids if "loop" in (pids := self.pids()) else None, seconds=20)
+        wait_until(lambda: all((self.state_dir / f"is-{name}").exists() for name in ("loop", "proxy", "hub", "stubborn")))
+        return self.pids()
 
     def ended(self) -> str:
-        said, _ = self.process.communicate(timeout=30)
+        said, _ = self.process.communicate(timeout=60)
         return str(said)
 
 
@@ -79,7 +81,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
     made = Driver(tmp_path)
     yield made
     made.process.kill()
-    made.process.communicate(timeout=10)
+    made.process.communicate(timeout=60)
 
 
 def gone(pids: dict[str, int]) -> bool:
@@ -120,7 +122,7 @@ def test_a_killed_supervisor_takes_its_services_with_it(driver: Driver) -> None:
     pids = driver.ready()
     driver.process.kill()
     driver.process.wait(10)
-    wait_until(lambda: gone(pids), seconds=5)
+    wait_until(lambda: gone(pids))
 
 
 def test_a_service_that_cannot_start_ends_the_start_with_the_end_of_its_log(tmp_path: Path) -> None:
@@ -133,6 +135,6 @@ def test_a_service_that_cannot_start_ends_the_start_with_the_end_of_its_log(tmp_
 
 
 def test_services_that_nobody_waits_for_start_when_the_platform_answers(driver: Driver) -> None:
-    wait_until(lambda: len(driver.pids()) >= 3, seconds=20)
+    wait_until(lambda: len(driver.pids()) >= 3)
     assert "loop" not in driver.pids()
     driver.ready()
