@@ -10,7 +10,7 @@ BOOTSTRAP = ARK_BEGAN=$$(date +%s.%N) $(or $(PYTHON),python3) -m hub_config.boot
 DEV = $$($(or $(PYTHON),python3) -c 'from ark_extensions.environments import environments; print(environments().dev)')/bin
 DIR_OPTION = $(if $(DIR),--dir '$(DIR)')
 
-.PHONY: help up down vscode test soak check format bench lock i18n-extract test-env
+.PHONY: help up down vscode cluster cluster-down images test soak check format bench lock i18n-extract test-env
 
 help: ## list what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -26,6 +26,13 @@ down: ## stop what `make up` started, workspaces first [DIR=.ark]
 
 vscode: ## try again to build VS Code
 	@$(BOOTSTRAP) vscode
+
+CLUSTER = $(or $(PYTHON),python3) -m tests.kubernetes
+cluster: ## a real single-node Kubernetes for tests, as root [DIR=.cluster]
+	@$(CLUSTER) up $(DIR_OPTION)
+
+cluster-down: ## take it down: nothing of it is left [DIR=.cluster]
+	@$(CLUSTER) down $(DIR_OPTION)
 
 test-env:
 	@$(BOOTSTRAP) test-env $(if $(filter-out 0,$(NO_VSCODE)),--no-vscode)

@@ -49,14 +49,14 @@ def build(names: Sequence[str], environments: Environments, steps: Steps, python
     """Build ``names``; returns sentences about what could not be built and can be done without (VS Code)."""
     warnings = []
     cache = environments.hub.parent
-    with _one_at_a_time(cache):
+    with one_at_a_time(cache):
         for name in names:
             place: Path = getattr(environments, name)
             if is_built(name, place, python):
                 continue  # another set-up was quicker
             steps.begin(phrase(TITLES[name]))
             try:
-                with _draft(place) as draft:
+                with unfinished(place) as draft:
                     _BUILDERS.get(name, _python_environment)(name, draft, environments, steps, python)
             except StepFailed as failure:
                 if name != "code_server":
@@ -77,7 +77,7 @@ def uv(cache: Path, steps: Steps | None, python: Path) -> str:
         return "uv"
     place = next(iter(sorted(cache.glob("uv-*"))), None) or cache / "uv-pinned"
     if not (place / "bin/uv").exists() and steps is not None:
-        with _draft(place) as draft:
+        with unfinished(place) as draft:
             steps.run([str(python), "-m", "venv", str(draft)], log_name="build-uv")
             pip = [str(draft / "bin/python"), "-m", "pip", "install", "--require-hashes", "-r", str(PROJECT / "locks/uv.txt")]
             steps.run(pip, log_name="build-uv")
@@ -115,7 +115,7 @@ _BUILDERS: dict[str, Callable[[str, Path, Environments, Steps, Path], None]] = {
 
 
 @contextlib.contextmanager
-def _draft(place: Path) -> Iterator[Path]:
+def unfinished(place: Path) -> Iterator[Path]:
     """A directory beside ``place`` that takes its name when the block ends well."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f"{place.name}.building")
@@ -130,7 +130,7 @@ def _draft(place: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(cache: Path) -> Iterator[None]:
+def one_at_a_time(cache: Path) -> Iterator[None]:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "build.lock").open("w") as lock:
         try:

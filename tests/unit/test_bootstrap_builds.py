@@ -27,7 +27,7 @@ def steps(tmp_path: Path) -> Steps:
 
 def test_an_interrupted_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     place = tmp_path / "hub-123"
-    with pytest.raises(KeyboardInterrupt), builds._draft(place) as draft:
+    with pytest.raises(KeyboardInterrupt), builds.unfinished(place) as draft:
         draft.mkdir()
         (draft / "half").touch()
         raise KeyboardInterrupt
@@ -38,7 +38,7 @@ def test_the_rest_of_a_killed_build_is_not_built_upon(tmp_path: Path) -> None:
     place = tmp_path / "hub-123"
     (tmp_path / "hub-123.building").mkdir()
     (tmp_path / "hub-123.building/stale").touch()
-    with builds._draft(place) as draft:
+    with builds.unfinished(place) as draft:
         assert not draft.exists()
         draft.mkdir()
     assert place.is_dir() and not (place / "stale").exists()

@@ -1,0 +1,256 @@
+"""Bringing a cluster up, from the host's side."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ark_extensions.environments import PROJECT
+from tests.kubernetes import objects, parts, teardown
+from tests.kubernetes.build import Programs
+from tests.kubernetes.images import archive, pause_layer
+from tests.kubernetes.place import API_PORT, NAMESPACE, NODE, UID, Network, Place, Running, started_at
+
+API_SECONDS, NODE_SECONDS = 120.0, 120.0
+MOST_CLUSTERS = 50
+NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--fork", "--mount-proc", "--propagation", "private")
+
+
+class NotUp(Exception):
+    """The cluster did not come up; the text says why and where to look."""
+
+
+def up(place: Place, built: Programs) -> Running:
+    """A running cluster in ``place``: the one that is there, or a new one, with what it took printed."""
+    if problem := place.problem():
+        raise NotUp(problem)
+    place.directory.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(place):
+        running = Running.read(place)
+        if running is not None and running.alive:
+            print(f"A cluster runs in {place.directory}: export KUBECONFIG={place.kubeconfig}")
+            return running
+        teardown.down(place)
+        place.directory.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        running = _cable_and_start(place, built)
+        try:
+            _wait(lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0, API_SECONDS, place, "the API server does not answer")
+            print(f"The API server answers after {time.monotonic() - began:.1f} s.", flush=True)
+            _furnish(place)
+            _wait(lambda: _node_is_ready(place), NODE_SECONDS, place, "the node is not ready")
+            print(f"The node is ready after {time.monotonic() - began:.1f} s.", flush=True)
+            _pretend_gpus(place)
+            _import_pause(place, built)
+        except BaseException:
+            teardown.down(place, keep_logs=True)
+            raise
+        _wait(lambda: _default_account(place), 30.0, place, "no service account was made")
+        print(f"export KUBECONFIG={place.kubeconfig}")
+        return running
+
+
+def kubectl(place: Place, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [str(place.bin / "kubectl"), *arguments]
+    return subprocess.run(command, input=given or "", capture_output=True, text=True, timeout=120, check=False)
+
+
+def inside(running: Running, *command: str) -> list[str]:
+    """A command line that runs ``command`` in the cluster's name spaces."""
+    return ["nsenter", "--target", str(running.pid), "--mount", "--pid", "--net", "--ipc", "--", *command]
+
+
+def _cable_and_start(place: Place, built: Programs) -> Running:
+    for number in range(MOST_CLUSTERS):
+        network = Network(number)
+        if network.whole[:-5] in subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout:
+            continue
+        _write(place, network, built)
+        first = _start(place)
+        running = Running(number, first, started_at(first), Path("/proc/sys/net/ipv4/ip_forward").read_text().strip())
+        running.write(place)
+        if _lay_cable(running):
+            return running
+        os.kill(first, 9)  # another cluster has taken the number at this very moment
+    raise NotUp(f"{MOST_CLUSTERS} clusters run on this machine already")
+
+
+def _start(place: Place) -> int:
+    """The first process in name spaces of its own; its id as the host counts."""
+    with (place.logs / "cluster.log").open("ab") as log:
+        parent = subprocess.Popen(
+            ["unshare", *NAMESPACES, "--kill-child", sys.executable, "-m", "tests.kubernetes.inside", str(place.directory)],
+            cwd=PROJECT,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 10
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    while time.monotonic() < deadline and parent.poll() is None:
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.01)
+    raise NotUp(f"the cluster's first process did not start; see {place.logs}/cluster.log")
+
+
+def _lay_cable(running: Running) -> bool:
+    """A network cable between the host and the cluster; False when its number is taken."""
+    network = running.network
+    cable = ["ip", "link", "add", network.link, "type", "veth", "peer", "name", "cable", "netns", str(running.pid)]
+    if subprocess.run(cable, capture_output=True, check=False).returncode != 0:
+        return False
+    for command in (
+        ["ip", "address", "add", f"{network.host}/30", "dev", network.link],
+        ["ip", "link", "set", network.link, "up"],
+        ["ip", "route", "add", network.whole, "via", network.node],
+    ):
+        subprocess.run(command, check=True)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    for rule in teardown.firewall_rules(network):
+        subprocess.run(["iptables", "-w", "-t", rule[0], "-I", *rule[1:]], check=True)
+    return True
+
+
+def _write(place: Place, network: Network, built: Programs) -> None:
+    """All files that the parts read."""
+    for directory in (place.config / "cni", place.logs, place.bin, place.disks, *(place.shared / name for name in objects.SHARED.values())):
+        directory.mkdir(parents=True, exist_ok=True)
+    for name in objects.SHARED.values():
+        os.chown(place.shared / name, UID, UID)
+    addresses = f"{network.node},{network.services.rsplit('.', 1)[0]}.1,127.0.0.1"
+    certificates = [str(built.control / "certificates"), f"--directory={place.pki}", f"--addresses={addresses}"]
+    subprocess.run([*certificates, f"--port={API_PORT}", f"--nodes={NODE}"], check=True)
+    place.kubeconfig.write_bytes((place.pki / "admin.kubeconfig").read_bytes())
+    place.kubeconfig.chmod(0o600)
+    resolver = _resolver()
+    files = {
+        "inside.json": json.dumps(
+            {"number": network.number, "control": str(built.control), "containerd": str(built.containerd), "path": built.path}
+        ),
+        "resolv.conf": resolver,
+        "kubelet.json": json.dumps(parts.kubelet_config(place, network, _nameservers(resolver))),
+        "kube-proxy.json": json.dumps(parts.kube_proxy_config(place, network)),
+        "containerd.toml": parts.containerd_config(place, _snapshotter(place)),
+        "cni/10-pods.conflist": parts.cni_config(network, _mtu()),
+    }
+    for name, text in files.items():
+        (place.config / name).write_text(text)
+    _wrapper(place.bin / "kubectl", f'KUBECONFIG={place.kubeconfig} exec {built.control}/kubectl "$@"')
+    find = f"$(sed -n 's/.*\"pid\": \\([0-9]*\\).*/\\1/p' {place.state})"
+    _wrapper(place.bin / "ctr", f'exec nsenter -t {find} -m -p -n -i -- {built.containerd}/ctr -n k8s.io "$@"')
+    for controller in teardown.cgroup_roots():
+        _make_cgroup(controller, network.cgroup)
+
+
+def _wrapper(file: Path, line: str) -> None:
+    file.write_text(f"#!/bin/sh\n{line}\n")
+    file.chmod(0o755)
+
+
+def _make_cgroup(controller: Path, name: str) -> None:
+    place = controller / name
+    place.mkdir(exist_ok=True)
+    for setting in ("cpuset.cpus", "cpuset.mems"):  # version 1: a new group has none, and takes no process
+        if (place / setting).exists() and not (place / setting).read_text().strip():
+            (place / setting).write_text((controller / setting).read_text())
+    offered = controller / "cgroup.controllers"
+    if offered.exists():
+        wanted = " ".join(f"+{one}" for one in offered.read_text().split())
+        for group in (controller, place):
+            (group / "cgroup.subtree_control").write_text(wanted)
+
+
+def _resolver() -> str:
+    """The machine's resolvers; a local stub cannot be reached from a pod, so systemd's own list is taken."""
+    text = Path("/etc/resolv.conf").read_text()
+    upstream = Path("/run/systemd/resolve/resolv.conf")
+    if any(address.startswith("127.") for address in _nameservers(text)) and upstream.exists():
+        return upstream.read_text()
+    return text
+
+
+def _nameservers(text: str) -> list[str]:
+    return [line.split()[1] for line in text.splitlines() if line.startswith("nameserver") and len(line.split()) > 1]
+
+
+def _snapshotter(place: Place) -> str:
+    """overlayfs where the kernel has it and the directory's file system can carry it."""
+    trial = place.directory / "overlay-trial"
+    layers = [trial / name for name in ("lower", "upper", "work", "merged")]
+    for layer in layers:
+        layer.mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={layers[0]},upperdir={layers[1]},workdir={layers[2]}"
+    mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(layers[3])], capture_output=True, check=False)
+    if mounted.returncode == 0:
+        subprocess.run(["umount", str(layers[3])], check=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", str(trial)], check=True)
+    return "overlayfs" if mounted.returncode == 0 else "native"
+
+
+def _mtu() -> int:
+    """The smallest of the machine's own network cards: pods' packets must pass all of them."""
+    cards = [card for card in Path("/sys/class/net").iterdir() if (card / "device").exists() and (card / "mtu").exists()]
+    return min([1500, *(int((card / "mtu").read_text()) for card in cards)])
+
+
+def _furnish(place: Place) -> None:
+    items = {"apiVersion": "v1", "kind": "List", "items": objects.fresh(place)}
+    done = kubectl(place, "apply", "-f", "-", given=json.dumps(items))
+    if done.returncode != 0:
+        raise NotUp(f"the cluster could not be furnished: {done.stderr}")
+
+
+def _node_is_ready(place: Place) -> bool:
+    path = "{.status.conditions[?(@.type=='Ready')].status}"
+    return kubectl(place, "get", "node", NODE, "-o", f"jsonpath={path}").stdout == "True"
+
+
+def _default_account(place: Place) -> bool:
+    return kubectl(place, "get", "serviceaccount", "default", "-n", NAMESPACE).returncode == 0
+
+
+def _pretend_gpus(place: Place) -> None:
+    kubectl(place, "label", "node", NODE, *(f"{name}={value}" for name, value in objects.node_labels().items()))
+    done = kubectl(place, "patch", "node", NODE, "--subresource=status", "--type=merge", "-p", json.dumps(objects.node_status()))
+    if done.returncode != 0:
+        raise NotUp(f"the node did not take its GPUs: {done.stderr}")
+
+
+def _import_pause(place: Place, built: Programs) -> None:
+    file = place.directory / "pause.tar"
+    archive(file, parts.PAUSE_IMAGE, pause_layer(built.control / "pause"), entrypoint=["/pause"])
+    import_archive(place, file)
+    file.unlink()
+
+
+def import_archive(place: Place, file: Path) -> None:
+    """Bring a docker-archive into the cluster's containerd."""
+    command = [str(place.bin / "ctr"), "images", "import", "--local", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode != 0:
+        raise NotUp(f"{file.name} could not be imported: {done.stderr}")
+
+
+def _wait(what: Callable[[], bool], seconds: float, place: Place, complaint: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            raise NotUp(f"{complaint} after {seconds:.0f} s; its logs: {place.logs}")
+        time.sleep(0.2)
+
+
+@contextmanager
+def _one_at_a_time(place: Place) -> Iterator[None]:
+    with place.directory.with_name(place.directory.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
