@@ -7,6 +7,7 @@ names and labels from here, so that nothing is deleted that is not ours and noth
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 
 from ark_extensions.domain.workspaces import Mount
@@ -19,6 +20,9 @@ LAUNCH = "ark/launch"
 #: annotations: what a label cannot hold
 OWNER_NAME = "ark/owner-name"
 WORKSPACE_NAME = "ark/workspace-name"
+
+#: where the door of a workspace's pod listens for the SSH gateway
+SSH_PORT = 2222
 
 #: says of each object that the platform cares for it
 MANAGED = {"app.kubernetes.io/managed-by": "ark"}
@@ -51,6 +55,11 @@ def pod_name(workspace_id: str) -> str:
 def claim_name(workspace_id: str) -> str:
     """The claim of a workspace's data disk."""
     return _object_name("home", workspace_id)
+
+
+def door_token(secret: str, *, workspace_id: str, launch_id: str) -> str:
+    """What the SSH gateway says at the door of one launch's pod: of the gateway's own secret, which never leaves the platform."""
+    return hmac.new(secret.encode(), f"ssh door\n{workspace_id}\n{launch_id}".encode(), hashlib.sha256).hexdigest()
 
 
 def ours(installation: str) -> dict[str, str]:

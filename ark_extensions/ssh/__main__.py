@@ -10,13 +10,12 @@ from ark_extensions.hub import Hub
 from ark_extensions.loop import Job, in_thread, log_to_stderr, run_until_sigterm, utc_now
 from ark_extensions.settings import Settings
 from ark_extensions.ssh.admission import Admission
-from ark_extensions.ssh.connector import LocalConnector
+from ark_extensions.ssh.connector import open_connector
 from ark_extensions.ssh.gateway import Gateway
 from ark_extensions.ssh.hostkey import gateway_key
 from ark_extensions.ssh.starting import Starter
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.ssh_sessions import gateway_started
-from ark_extensions.volumes.local_dir import LocalDirVolumes
 
 log = logging.getLogger("ark")
 
@@ -63,7 +62,7 @@ async def main() -> None:
     storage = Storage(settings.resolved_database_url)
     gateway = Gateway(
         storage,
-        LocalConnector(LocalDirVolumes(settings.state_dir)),
+        open_connector(settings),
         gateway_key(settings.state_dir / "secrets"),
         admission=Admission(per_minute=settings.ssh_attempts_per_minute, unauthenticated_max=settings.ssh_unauthenticated_max),
         sessions_max=settings.ssh_sessions_per_user,

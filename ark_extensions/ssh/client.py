@@ -32,7 +32,7 @@ log = logging.getLogger("ark")
 
 #: keys that one connection may try: an agent offers all it has
 KEYS_TRIED_MAX = 12
-#: dialling a workspace on this machine
+#: dialling a workspace
 DIAL_SECONDS = 10.0
 WINDOW_BYTES = 4 * 1024 * 1024
 
@@ -200,11 +200,8 @@ class Client(asyncssh.SSHServer):
         connector = self._gateway.connector
         await in_thread(connector.authorize, target.workspace_id, target.launch_id, target.authorized_keys)
         try:
-            with connector.address(target.workspace_id) as path:
-                if path is None:
-                    raise FileNotFoundError
-                opening = joined(path, session.traffic, lambda: self._session_closed(session.id))
-                pipe = await asyncio.wait_for(opening, DIAL_SECONDS)
+            opening = joined(lambda made: connector.dial(target, made), session.traffic, lambda: self._session_closed(session.id))
+            pipe = await asyncio.wait_for(opening, DIAL_SECONDS)
         except (OSError, TimeoutError):
             self._refused("no_answer", workspace=name)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, NO_SSH_YET.format(name=name)) from None

@@ -10,8 +10,6 @@ import asyncio
 import logging
 import socket
 import time
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 import asyncssh
 
@@ -20,6 +18,7 @@ from ark_extensions.domain.ssh_keys import SIGNATURES
 from ark_extensions.loop import in_thread, utc_now
 from ark_extensions.ssh.admission import Admission, place_of
 from ark_extensions.ssh.client import Client
+from ark_extensions.ssh.connector import Connector
 from ark_extensions.ssh.starting import Starter
 from ark_extensions.ssh.tally import Tally
 from ark_extensions.ssh.wire import GatewayConnection
@@ -35,14 +34,6 @@ ACCEPTED_AT_ONCE = 64
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 NOT_NOW = b"Not now: too many connections. Try again in a minute.\r\n"
 KEY_GONE = "This connection was ended: its key was deleted, or its user signed off."
-
-
-class Connector(Protocol):
-    """How a runtime's workspaces are reached."""
-
-    def address(self, workspace_id: str) -> AbstractContextManager[str | None]: ...
-    def authorize(self, workspace_id: str, launch_id: str, keys: str) -> None: ...
-    def forget_all_but(self, workspace_ids: set[str]) -> None: ...
 
 
 class Gateway:

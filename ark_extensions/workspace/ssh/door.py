@@ -2,25 +2,38 @@
 
 `python door.py --socket FD --files DIR -- PROGRAM …` leaves a door keeper behind and becomes PROGRAM. The keeper takes
 each connection from the socket and gives it to an `sshd -i` of its own, as the workspace's user: no port is opened, and
-the socket's name lies outside the sandbox, where only the platform's gateway can reach it. It promises: its own death or a missing sshd
-never harms PROGRAM; every sshd it starts is reaped; sessions see the environment that a terminal in JupyterLab sees.
+the socket's name lies outside the sandbox, where only the platform's gateway can reach it.
+
+`python door.py --port N -- PROGRAM …` does the same in a pod, where the gateway comes over the network: it listens on the port, and each
+connection must begin with a line that only the gateway can write (`ARK-SSH TOKEN LENGTH`, then so many bytes: the keys that the
+workspace takes now). Token and host key come in the environment, and PROGRAM does not inherit them.
+
+It promises: its own death or a missing sshd never harms PROGRAM; every sshd it starts is reaped; sessions see the environment that
+a terminal in JupyterLab sees.
 Standard library only: it runs on whatever Python the image has.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hmac
 import os
 import selectors
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 SSHD = "/usr/sbin/sshd"
 MAX_CONNECTIONS = 512
 #: what belongs to one process or terminal, and is not for sessions
 NOT_FOR_SESSIONS = frozenset({"PWD", "OLDPWD", "SHLVL", "_", "TERM", "HOME", "USER", "LOGNAME", "SHELL", "ARK_SSH_SERVER"})
+#: of the environment, in a pod: what the gateway must know, and the workspace's host key (PEM)
+TOKEN, HOST_KEY = "ARK_SSH_DOOR", "ARK_SSH_HOST_KEY"
+GREETING_SECONDS = 10.0
+GREETING_LINE_MAX, KEYS_MAX = 200, 1 << 20
+ENDED_BY = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 
 CONFIG = """\
 HostKey {files}/host_key
@@ -79,9 +92,31 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
+def greeting(connection: socket.socket, token: str) -> bytes | None:
+    """The keys that the gateway brings; None for whoever is not the gateway. Takes not a byte of what follows."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte or len(line) > GREETING_LINE_MAX:
+            return None
+        line += byte
+    words = line.split()
+    if len(words) != 3 or words[0] != b"ARK-SSH" or not words[2].isdigit() or not hmac.compare_digest(bytes(words[1]), token.encode()):
+        return None
+    wanted = int(words[2])
+    keys = bytearray()
+    while len(keys) < wanted <= KEYS_MAX:
+        part = connection.recv(wanted - len(keys))
+        if not part:
+            return None
+        keys += part
+    return bytes(keys) if wanted <= KEYS_MAX else None
+
+
 class Keeper:
-    def __init__(self, listener: socket.socket, config: Path) -> None:
-        self._listener, self._config = listener, config
+    def __init__(self, listener: socket.socket, config: Path, greet: Callable[[socket.socket], bool] | None = None) -> None:
+        """``greet``: called in a process of the connection's own; False turns it away."""
+        self._listener, self._config, self._greet = listener, config, greet
         self._children: set[int] = set()
         self._ending = False
 
@@ -120,6 +155,9 @@ class Keeper:
             connection.setblocking(True)
             self._reap()
             number = connection.fileno()
+            if self._greet is not None:
+                self._children.add(self._fork(connection, self._greet))
+                return
             actions = [(os.POSIX_SPAWN_DUP2, number, 0), (os.POSIX_SPAWN_DUP2, number, 1)]
             try:
                 pid = os.posix_spawn(
@@ -127,12 +165,32 @@ class Keeper:
                     ["sshd", "-i", "-e", "-f", str(self._config)],
                     {"PATH": "/usr/bin:/bin"},
                     file_actions=actions,
-                    setsigdef=[signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ],
+                    setsigdef=ENDED_BY,
                 )
             except OSError as error:
                 print(f"sshd could not be started: {error}", file=sys.stderr, flush=True)
                 return
             self._children.add(pid)
+
+    def _fork(self, connection: socket.socket, greet: Callable[[socket.socket], bool]) -> int:
+        """A process that hears who comes, and becomes sshd for the gateway."""
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in ENDED_BY:
+                signal.signal(number, signal.SIG_DFL)
+            connection.settimeout(GREETING_SECONDS)
+            if greet(connection):
+                connection.setblocking(True)
+                os.dup2(connection.fileno(), 0)
+                os.dup2(connection.fileno(), 1)
+                os.execve(SSHD, ["sshd", "-i", "-e", "-f", str(self._config)], {"PATH": "/usr/bin:/bin"})
+        except OSError as error:
+            print(f"A connection could not be served: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(1)
 
     def _reap(self) -> None:
         while self._children:
@@ -146,36 +204,73 @@ class Keeper:
             self._children.discard(pid)
 
 
-def keep(listener: socket.socket, files: Path) -> None:
+def runtime_directory() -> Path:
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / "ssh"
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return runtime
+
+
+def write(place: Path, content: bytes) -> None:
+    """Readable by this user only; whole or not at all for who reads it meanwhile."""
+    fresh = place.with_name(f"{place.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    fresh.replace(place)
+
+
+def keep(listener: socket.socket, files: Path | None, host_key: str = "", token: str = "") -> None:
+    """``files`` None: in a pod."""
+    runtime = runtime_directory()
     config = runtime / "sshd_config"
-    config.unlink(missing_ok=True)
-    with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(configuration(files, dict(os.environ)))
-    Keeper(listener, config).run()
+    write(config, configuration(files or runtime, dict(os.environ)).encode())
+    if files is not None:
+        Keeper(listener, config).run()
+        return
+    write(runtime / "host_key", host_key.rstrip("\n").encode() + b"\n")
+
+    def greet(connection: socket.socket) -> bool:
+        keys = greeting(connection, token)
+        if keys is not None:
+            write(runtime / "authorized_keys", keys)
+        return keys is not None
+
+    Keeper(listener, config, greet).run()
+
+
+def listening(port: int) -> socket.socket:
+    """On all addresses of the pod, of both families where it has both."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        return socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=256)
+    except OSError:
+        return socket.create_server(("", port), backlog=256)
 
 
 def main(arguments: list[str]) -> None:
     split = arguments.index("--")
     options = dict(zip(arguments[:split:2], arguments[1:split:2], strict=True))
     program = arguments[split + 1 :]
-    number, files = int(options["--socket"]), Path(options["--files"])
+    token, host_key = os.environ.pop(TOKEN, ""), os.environ.pop(HOST_KEY, "")
+    number = int(options["--socket"]) if "--socket" in options else None
+    files = Path(options["--files"]) if number is not None else None
     parent = os.getpid()
-    if os.path.exists(SSHD) and os.fork() == 0:
+    if os.path.exists(SSHD) and (number is not None or (token and host_key)) and os.fork() == 0:
         status = 1
         try:
             end_with_parent()
             if os.getppid() == parent:
-                with socket.socket(fileno=number) as listener:
-                    os.set_inheritable(number, False)
-                    keep(listener, files)
+                with socket.socket(fileno=number) if number is not None else listening(int(options["--port"])) as listener:
+                    os.set_inheritable(listener.fileno(), False)
+                    keep(listener, files, host_key, token)
             status = 0
         except BaseException as error:
             print(f"The SSH door has closed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
-    os.close(number)
+    if number is not None:
+        os.close(number)
     os.execvp(program[0], program)
 
 
