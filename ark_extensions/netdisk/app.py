@@ -29,6 +29,7 @@ from ark_extensions.netdisk.handlers import FileHandler
 from ark_extensions.netdisk.housekeeping import Housekeeping
 from ark_extensions.netdisk.jobs import Jobs
 from ark_extensions.netdisk.personal_tokens import PersonalTokens
+from ark_extensions.netdisk.quick import QuickDav
 from ark_extensions.netdisk.session import hub_oauth
 from ark_extensions.netdisk.tus import CreationHandler, UploadHandler
 from ark_extensions.settings import Settings
@@ -97,7 +98,7 @@ def log_request(handler: RequestHandler) -> None:
 
 def listen(app: Application, port: int, address: str = "127.0.0.1") -> HTTPServer:
     server = HTTPServer(
-        app,
+        QuickDav(app),
         # what the browser speaks to the proxy; looking each request's forwarding headers up costs a tenth of a small request
         protocol=app.settings["office"].settings.base_url.partition("://")[0],
         chunk_size=CHUNK_BYTES,

@@ -100,6 +100,11 @@ class Tokens:
             asking.add_done_callback(lambda _: self._asking.pop(key, None))
         return await asyncio.shield(asking)
 
+    def known(self, token: str) -> TokenOwner | None:
+        """The owner as the Hub told it a moment ago; None when it has to be asked (or knows nobody)."""
+        known = self._known.get(hashlib.sha256(token.encode()).digest()) if len(token) <= TOKEN_MAX else None
+        return known[1] if known is not None and self._clock() < known[0] else None
+
     def forget(self) -> None:
         self._known.clear()
 

@@ -28,12 +28,35 @@ from ark_extensions.netdisk.conditions import (
 )  # fmt: skip
 from ark_extensions.netdisk.handlers import SMALL_BODY_MAX, FileHandler, PreconditionFailed, TooLarge, one_header, status_of
 from ark_extensions.netdisk.listing import entries_of, resolve_links
+from ark_extensions.netdisk.refusals import Exists
 from ark_extensions.netdisk.sending import send_file
 from ark_extensions.netdisk.tree import Entry, Tree
 from ark_extensions.usecases import netdisk_dav
 from ark_extensions.usecases.netdisk_dav import Lock, Locked
 
 METHODS = ("OPTIONS", "GET", "HEAD", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK")
+
+
+class UnsupportedBody(ArkError):
+    """A body where none is understood (HTTP 415)."""
+
+    code = "unsupported_body"
+
+
+def dav_status(error: ArkError, method: str, status: int | None = None) -> tuple[int, dict[str, str]]:
+    """(status, headers) of a refusal, as WebDAV has them."""
+    status = status or status_of(error)
+    if isinstance(error, UnsupportedBody):
+        return 415, {}
+    if isinstance(error, ElsewhereError):
+        return 502, {}
+    if isinstance(error, ChecksumMismatch) or status == 422:
+        return 400, {}
+    if isinstance(error, Exists) and method in ("COPY", "MOVE"):
+        return 412, {}
+    if isinstance(error, Exists) and (method == "MKCOL" or (error.code == "is_folder" and method in ("PUT", "GET", "HEAD"))):
+        return 405, {"Allow": ", ".join(METHODS)}
+    return status, {}
 
 
 @stream_request_body
@@ -83,16 +106,9 @@ class DavReading(FileHandler):
         return frozenset(names | {forwarded.split(",")[0].strip().lower()} - {""})
 
     def answer_problem(self, error: ArkError, status: int | None = None) -> None:
-        status = status or status_of(error)
-        if isinstance(error, ElsewhereError):
-            status = 502
-        elif isinstance(error, ChecksumMismatch):
-            status = 400
-        elif status == 422:
-            status = 400
-        elif error.code == "is_folder" and self.request.method in ("PUT", "GET", "HEAD"):
-            status = 405
-            self.set_header("Allow", ", ".join(METHODS))
+        status, headers = dav_status(error, self.request.method or "", status)
+        for name, value in headers.items():
+            self.set_header(name, value)
         super().answer_problem(error, status)
 
     # locks and conditions
@@ -164,7 +180,7 @@ class DavReading(FileHandler):
             self._xml('<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>')
             return
         dead = await self._dead_properties(depth == "1")
-        self._quota = (self.desk.usage.bytes, max(0, self.desk.limits.bytes - self.desk.usage.bytes - self.desk.reserved.bytes))
+        self._quota = self.desk.quota
         self.set_status(207)
         self.set_header("Content-Type", "application/xml; charset=utf-8")
         self.write(dav_xml.HEAD + '<D:multistatus xmlns:D="DAV:">\n' + self._response(asked, self.path, top, dead))

@@ -11,23 +11,16 @@ from datetime import UTC, datetime
 
 from tornado.iostream import IOStream
 
-from ark_extensions.domain.errors import ArkError, Forbidden, Malformed, NotFound
+from ark_extensions.domain.errors import Forbidden, Malformed, NotFound
 from ark_extensions.domain.files import Usage, is_inside, parse_checksum, parse_new_path
 from ark_extensions.netdisk.conditions import etag_matches, parse_depth, parse_overwrite, path_of_url
 from ark_extensions.netdisk.copying import Copy, weigh
-from ark_extensions.netdisk.dav import METHODS, DavReading, refuse_root
+from ark_extensions.netdisk.dav import DavReading, UnsupportedBody, refuse_root
 from ark_extensions.netdisk.handlers import PreconditionFailed, one_header
 from ark_extensions.netdisk.receiving import Arrival, Receiver
-from ark_extensions.netdisk.refusals import Exists
 from ark_extensions.netdisk.removing import remove_in_background
 from ark_extensions.netdisk.tree import Entry
 from ark_extensions.usecases import netdisk_dav
-
-
-class UnsupportedBody(ArkError):
-    """A body where none is understood (HTTP 415)."""
-
-    code = "unsupported_body"
 
 
 class DavHandler(DavReading):
@@ -181,16 +174,6 @@ class DavHandler(DavReading):
                 await self.office.use(netdisk_dav.release_lock, token=token, owner=self.caller.user)
         if self.desk.may_have_properties:
             await self.office.use(netdisk_dav.follow_files, owner=self.caller.user, source=source, target=target, keep=keep)
-
-    def answer_problem(self, error: ArkError, status: int | None = None) -> None:
-        if isinstance(error, UnsupportedBody):
-            status = 415
-        elif isinstance(error, Exists) and self.request.method in ("COPY", "MOVE"):
-            status = 412
-        elif isinstance(error, Exists) and self.request.method == "MKCOL":
-            status = 405
-            self.set_header("Allow", ", ".join(METHODS))
-        super().answer_problem(error, status)
 
 
 def parse_mtime(text: str | None) -> datetime | None:

@@ -5,9 +5,10 @@ A property is named ``{namespace}name``, as ElementTree does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from email.utils import format_datetime
+from functools import lru_cache
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -62,6 +63,13 @@ def parse_propfind(body: bytes) -> tuple[str, list[str]]:
         if child.tag in ("{DAV:}allprop", "{DAV:}propname"):
             return child.tag[6:], []
     raise Malformed("The request's XML is not a PROPFIND.")
+
+
+@lru_cache(maxsize=64)  # a program asks each file the same
+def parse_question(body: bytes) -> tuple[str, tuple[str, ...]]:
+    """As `parse_propfind`, remembered: for short bodies."""
+    kind, names = parse_propfind(body)
+    return kind, tuple(names)
 
 
 def parse_proppatch(body: bytes) -> dict[str, str | None]:
@@ -127,26 +135,32 @@ def active_lock(lock: Lock, seconds: int) -> str:
     )
 
 
+Live = Callable[[Entry, str, tuple[int, int]], str]
+_OF_ALL: dict[str, Live] = {
+    "{DAV:}resourcetype": lambda e, *_: "<D:resourcetype><D:collection/></D:resourcetype>" if e.is_folder else "<D:resourcetype/>",
+    "{DAV:}displayname": lambda e, *_: f"<D:displayname>{text(shown(e.name))}</D:displayname>",
+    "{DAV:}getlastmodified": lambda e, *_: f"<D:getlastmodified>{format_datetime(e.modified, usegmt=True)}</D:getlastmodified>",
+    "{DAV:}creationdate": lambda e, *_: f"<D:creationdate>{e.modified.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</D:creationdate>",
+    "{DAV:}getetag": lambda e, *_: f"<D:getetag>{escape(e.etag)}</D:getetag>",
+    "{DAV:}supportedlock": lambda *_: SUPPORTED_LOCK,
+    "{DAV:}lockdiscovery": lambda e, locks, quota: f"<D:lockdiscovery>{locks}</D:lockdiscovery>",
+}
+_OF_FILES: dict[str, Live] = {
+    **_OF_ALL,
+    "{DAV:}getcontentlength": lambda e, *_: f"<D:getcontentlength>{e.size}</D:getcontentlength>",
+    "{DAV:}getcontenttype": lambda *_: "<D:getcontenttype>application/octet-stream</D:getcontenttype>",
+}
+_OF_FOLDERS: dict[str, Live] = {
+    **_OF_ALL,
+    "{DAV:}quota-used-bytes": lambda e, locks, quota: f"<D:quota-used-bytes>{quota[0]}</D:quota-used-bytes>",
+    "{DAV:}quota-available-bytes": lambda e, locks, quota: f"<D:quota-available-bytes>{quota[1]}</D:quota-available-bytes>",
+}
+
+
 def live(name: str, entry: Entry, locks: str, quota: tuple[int, int]) -> str | None:
     """A live property of ``entry`` as XML; None when it has none of this name."""
-    folder = entry.is_folder
-    values = {
-        "{DAV:}resourcetype": lambda: "<D:resourcetype><D:collection/></D:resourcetype>" if folder else "<D:resourcetype/>",
-        "{DAV:}displayname": lambda: f"<D:displayname>{text(shown(entry.name))}</D:displayname>",
-        "{DAV:}getlastmodified": lambda: f"<D:getlastmodified>{format_datetime(entry.modified, usegmt=True)}</D:getlastmodified>",
-        "{DAV:}creationdate": lambda: f"<D:creationdate>{entry.modified.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</D:creationdate>",
-        "{DAV:}getetag": lambda: f"<D:getetag>{escape(entry.etag)}</D:getetag>",
-        "{DAV:}supportedlock": lambda: SUPPORTED_LOCK,
-        "{DAV:}lockdiscovery": lambda: f"<D:lockdiscovery>{locks}</D:lockdiscovery>",
-    }
-    if not folder:
-        values["{DAV:}getcontentlength"] = lambda: f"<D:getcontentlength>{entry.size}</D:getcontentlength>"
-        values["{DAV:}getcontenttype"] = lambda: "<D:getcontenttype>application/octet-stream</D:getcontenttype>"
-    else:
-        values["{DAV:}quota-used-bytes"] = lambda: f"<D:quota-used-bytes>{quota[0]}</D:quota-used-bytes>"
-        values["{DAV:}quota-available-bytes"] = lambda: f"<D:quota-available-bytes>{quota[1]}</D:quota-available-bytes>"
-    make = values.get(name)
-    return make() if make else None
+    make = (_OF_FOLDERS if entry.is_folder else _OF_FILES).get(name)
+    return make(entry, locks, quota) if make else None
 
 
 def empty(name: str) -> str:
@@ -161,7 +175,7 @@ def propstat(content: str, status: str) -> str:
     return f"<D:propstat><D:prop>{content}</D:prop><D:status>HTTP/1.1 {status}</D:status></D:propstat>"
 
 
-def found(asked: tuple[str, list[str]], path: str, entry: Entry, dead: Mapping[str, str], locks: str, quota: tuple[int, int]) -> str:
+def found(asked: tuple[str, Sequence[str]], path: str, entry: Entry, dead: Mapping[str, str], locks: str, quota: tuple[int, int]) -> str:
     """One ``response`` of a PROPFIND."""
     kind, names = asked
     if kind == "propname":

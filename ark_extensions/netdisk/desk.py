@@ -73,6 +73,11 @@ class Desk:
     def reserved(self) -> Usage:
         return Usage(sum(self.promised.values()), len(self.promised)) + self.in_flight
 
+    @property
+    def quota(self) -> tuple[int, int]:
+        """(bytes used, bytes left), as WebDAV tells them."""
+        return self.usage.bytes, max(0, self.limits.bytes - self.usage.bytes - self.reserved.bytes)
+
     def check(self, incoming: Usage) -> None:
         """Raises Full when it would not fit, under the user's limit or on the disk."""
         check_fits(self.usage, self.reserved, self.limits, incoming)
@@ -151,11 +156,17 @@ class Office:
         """Run what may take minutes (deleting or copying a tree) in one of the few threads for it."""
         return await asyncio.get_running_loop().run_in_executor(self._slow, partial(act, *args, **kwargs))
 
-    async def desk(self, owner: str) -> Desk:
-        """The desk of a user, opened if it is not."""
+    def open_desk(self, owner: str) -> Desk | None:
+        """The desk of a user, if it is open."""
         desk = self._desks.get(owner)
         if desk is not None:
             self._desks.move_to_end(owner)
+        return desk
+
+    async def desk(self, owner: str) -> Desk:
+        """The desk of a user, opened if it is not."""
+        desk = self.open_desk(owner)
+        if desk is not None:
             return desk
         task = self._opening.get(owner)
         if task is None:

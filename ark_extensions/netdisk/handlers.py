@@ -34,6 +34,10 @@ STALL_SECONDS = 120.0
 NEVER_RUN = "sandbox; default-src 'none'; frame-ancestors 'none'"
 
 
+#: of every answer that is not the page itself
+SAFE_HEADERS = {"Content-Security-Policy": NEVER_RUN, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
 class PreconditionFailed(ArkError):
     """It is not as the client believed (HTTP 412)."""
 
@@ -263,9 +267,8 @@ class FileHandler(RequestHandler):
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
-        self.set_header("Content-Security-Policy", NEVER_RUN)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Cache-Control", "no-store")
+        for name, value in SAFE_HEADERS.items():
+            self.set_header(name, value)
 
     def compute_etag(self) -> str | None:
         return None
@@ -296,10 +299,15 @@ class FileHandler(RequestHandler):
         self.set_status(status or status_of(error))
         if isinstance(error, Unauthenticated):
             self.set_header("WWW-Authenticate", 'Basic realm="Ark netdisk", charset="UTF-8"')
-        body = (render_error(error, "en", self.office.settings.currency) + "\n").encode("utf-8", "replace")
+        body = plain_problem(error, self.office.settings.currency)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("Content-Length", str(len(body)))
         self.write(body)
+
+
+def plain_problem(error: ArkError, currency: str) -> bytes:
+    """The refusal for programs, which show it as it is."""
+    return (render_error(error, "en", currency) + "\n").encode("utf-8", "replace")
 
 
 async def drain(socket: Any) -> None:

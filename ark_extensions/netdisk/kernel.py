@@ -19,8 +19,12 @@ _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s3
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_BENEATH = 0x08
+#: EAGAIN for what is not in the kernel's memory (Linux 5.12; EINVAL before)
+RESOLVE_CACHED = 0x20
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+#: f_type of ext4, xfs, btrfs, tmpfs, f2fs, zfs
+LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0xF2F52010, 0x2FC12FC1})
 #: a rename elsewhere in the tree makes the kernel give up a ".." in a link: it asks us to try again
 TRIES = 64
 
@@ -46,6 +50,23 @@ def open_beneath(dir_fd: int, path: str, flags: int, mode: int = 0) -> int:
         if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
             break
     raise _failed()
+
+
+def look_in_memory(dir_fd: int, path: str) -> int:
+    """As `open_beneath` with O_PATH, but BlockingIOError instead of waiting for a disk."""
+    how = _How(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED)
+    fd = _libc.syscall(_OPENAT2, dir_fd, os.fsencode(path or "."), ctypes.byref(how), ctypes.sizeof(how))
+    if fd < 0:
+        raise _failed()
+    return int(fd)
+
+
+def is_local(fd: int) -> bool:
+    """Whether what is known about a file of this file system is known without asking another machine."""
+    found = ctypes.create_string_buffer(256)
+    if _libc.fstatfs(fd, found) != 0:
+        return False
+    return ctypes.c_long.from_buffer(found).value & 0xFFFFFFFF in LOCAL
 
 
 def rename(src_fd: int, src: str, dst_fd: int, dst: str, flags: int = 0) -> None:

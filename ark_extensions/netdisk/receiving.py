@@ -58,8 +58,7 @@ class Receiver:
         """Refuses what cannot be: no parent, a folder of this name, no room."""
         arrival, tree = self._arrival, self._desk.tree
         if arrival.length is not None and arrival.length <= SMALL:
-            self._promise = self._held.enter_context(self._desk.admitted(Usage(arrival.length, 1)))
-            self._small = bytearray()
+            self.begin_small()
             return
         await self._office.on_disk(check_place, tree, arrival.path)
         self._promise = self._held.enter_context(self._desk.admitted(Usage(arrival.length or 0, 1)))
@@ -67,9 +66,18 @@ class Receiver:
         algorithm = arrival.checksum.algorithm if arrival.checksum else None
         self._sink = Sink(self._fd, self._office.on_disk, path=arrival.path, algorithm=algorithm)
 
+    def begin_small(self) -> None:
+        """As `begin`, for a file of at most ``SMALL`` bytes: what it cannot see without a disk is refused by `finish`."""
+        self._promise = self._held.enter_context(self._desk.admitted(Usage(self._arrival.length or 0, 1)))
+        self._small = bytearray()
+
+    def take_small(self, chunk: bytes) -> None:
+        assert self._small is not None
+        self._small += chunk
+
     async def take(self, chunk: bytes) -> None:
         if self._small is not None:
-            self._small += chunk
+            self.take_small(chunk)
             return
         assert self._sink is not None and self._promise is not None
         if self._arrival.length is None:

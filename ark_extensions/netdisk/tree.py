@@ -9,6 +9,7 @@ method that makes it returns; nothing blocks on a pipe. All methods are synchron
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import secrets
 import stat
@@ -67,6 +68,10 @@ class Tree:
         self.data_fd = os.open(data, _FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.staging_fd = _own_folder(data.parent, STAGING)
         self.trash_fd = _own_folder(data.parent, TRASH)
+        self._local = kernel.is_local(self.data_fd)
+        self._gives = os.geteuid() == 0
+        self._names = itertools.count()
+        self._run = secrets.token_hex(12)
 
     def __del__(self) -> None:
         for name in ("data_fd", "staging_fd", "trash_fd"):
@@ -89,6 +94,19 @@ class Tree:
         """What is at ``path``, links inside the tree followed."""
         with self.opened(path, os.O_PATH) as fd:
             return entry_of(split(path)[1], os.fstat(fd))
+
+    def look_in_memory(self, path: str) -> Entry | None:
+        """As `look`, for the event loop: None when a disk or another machine would have to be asked, or nothing is there."""
+        if not self._local:
+            return None
+        try:
+            fd = kernel.look_in_memory(self.data_fd, path)
+        except OSError:
+            return None
+        try:
+            return entry_of(split(path)[1], os.fstat(fd))
+        finally:
+            os.close(fd)
 
     def look_at_name(self, path: str) -> Entry:
         """What the name itself is: a link is a link."""
@@ -130,8 +148,8 @@ class Tree:
 
     def give(self, fd: int) -> None:
         """Make a file or folder that we made the user's own: workspaces have the tree's uid, the service may be root."""
-        uid = os.fstat(self.data_fd).st_uid
-        if os.geteuid() == 0 and os.fstat(fd).st_uid != uid:
+        # asked each time: the first workspace's start gives the tree to its user
+        if self._gives and (uid := os.fstat(self.data_fd).st_uid):
             os.fchown(fd, uid, uid)
 
     def make_folder(self, path: str) -> None:
@@ -157,7 +175,7 @@ class Tree:
 
     def stage(self) -> tuple[str, int]:
         """(name, descriptor for reading and writing) of a new empty file that nobody else can name."""
-        name = secrets.token_hex(16)
+        name = f"{self._run}{next(self._names):08x}"
         with refusing(""):
             fd = self.open_staged(name, create=True)
             self.give(fd)

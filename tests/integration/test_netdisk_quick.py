@@ -1,0 +1,129 @@
+"""The short way of small requests answers as the long one does: each is asked both ways, and must not differ by a word."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.netdisk_client import Answer, ask, basic, fresh_user
+from tests.netdisk_server import Server
+
+#: an unknown header sends a request to the full handlers
+LONG_WAY = {"X-Unknown": "1"}
+FIND = '<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns"><d:prop>{}</d:prop></d:propfind>'
+ALL = FIND.format("<d:displayname/><d:getlastmodified/><d:getcontentlength/><d:resourcetype/><oc:checksums/><d:quota-used-bytes/>")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("quick")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(one: Server) -> Server:
+    fresh_user(one)
+    ask(one, "OPTIONS", "/dav/")  # the token is known and the desk is open: from now on the short way is taken
+    return one
+
+
+#: what two files that are otherwise the same may differ in; an empty answer has no type
+OWN = re.compile(rb"<D:(getlastmodified|creationdate|getetag|quota-used-bytes)>[^<]*<")
+APART = ("date", "etag", "oc-etag", "content-length", "content-type")
+
+
+def facts(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    return answer.status, {k.lower(): v for k, v in answer.headers.items() if k.lower() not in APART}, OWN.sub(b"", answer.body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers"),
+    [
+        ("MKCOL", "/dav/folder/", None, {}),
+        ("MKCOL", "/dav/file.txt", None, {}),
+        ("MKCOL", "/dav/missing/below", None, {}),
+        ("MKCOL", "/dav/inside", None, {}),
+        ("MKCOL", "/dav/outside", None, {}),
+        ("MKCOL", "/dav/folder/", "a body", {}),
+        ("MKCOL", "/dav/%2e%2e", None, {}),
+        ("MKCOL", "/dav/a%2fb", None, {}),
+        ("PROPFIND", "/dav/file.txt", ALL, {"Depth": "0"}),
+        ("PROPFIND", "/dav/folder/", ALL, {"Depth": "0"}),
+        ("PROPFIND", "/dav/inside/", ALL, {"Depth": "0"}),
+        ("PROPFIND", "/dav/outside", ALL, {"Depth": "0"}),
+        ("PROPFIND", "/dav/missing", ALL, {"Depth": "0"}),
+        ("PROPFIND", "/dav/pipe", ALL, {"Depth": "0"}),
+        ("PROPFIND", "/dav/file.txt", None, {"Depth": "0"}),
+        ("PROPFIND", "/dav/file.txt", "<a><b></a>", {"Depth": "0"}),
+        ("PROPFIND", "/dav/file.txt", '<!DOCTYPE x><propfind xmlns="DAV:"><prop/></propfind>', {"Depth": "0"}),
+        ("PROPFIND", "/dav/folder", ALL, {"Depth": "1"}),
+        ("PROPFIND", "/dav/folder", ALL, {"Depth": "7"}),
+        ("PUT", "/dav/folder", b"x", {}),
+        ("PUT", "/dav/missing/f", b"x", {}),
+        ("PUT", "/dav/new.txt", b"x" * 1000, {}),
+        ("PUT", "/dav/empty", b"", {}),
+        ("PUT", "/dav/file.txt", b"other", {"X-OC-Mtime": "1600000000"}),
+        ("PUT", "/dav/sum", b"abc", {"OC-Checksum": "SHA1:" + hashlib.sha1(b"abc").hexdigest()}),
+        ("PUT", "/dav/sum", b"abc", {"OC-Checksum": "SHA1:" + hashlib.sha1(b"abd").hexdigest()}),
+        ("PUT", "/dav/sum", b"abc", {"OC-Checksum": "SHA1:xyz"}),
+        ("PUT", "/dav/time", b"abc", {"X-OC-Mtime": "yesterday"}),
+        ("PUT", "/dav/control%0aname", b"x", {}),
+        ("PUT", "/dav/inside/new", b"x", {}),
+        ("PUT", "/dav/outside/new", b"x", {}),
+        ("PUT", "/dav/%ff%fe", b"x", {}),
+        ("PUT", "/dav/" + "n" * 300, b"x", {}),
+    ],
+)
+def test_both_ways_say_and_do_the_same(
+    server: Server, tmp_path: Path, method: str, path: str, body: str | bytes, headers: dict[str, str]
+) -> None:
+    said, left = [], []
+    for extra in ({}, LONG_WAY):
+        user = fresh_user(server).user
+        ask(server, "OPTIONS", "/dav/")
+        data = server.data(user)
+        (data / "folder").mkdir()
+        (data / "file.txt").write_bytes(b"content")
+        (data / "inside").symlink_to("folder")
+        (data / "outside").symlink_to(tmp_path)
+        (data / "pipe").touch()
+        said.append(facts(ask(server, method, path, body, headers={**headers, **extra})))
+        left.append(
+            sorted((str(p.relative_to(data)).encode(errors="surrogateescape"), p.is_file() and p.read_bytes()) for p in data.rglob("*"))
+        )
+    assert said[0] == said[1]
+    assert left[0] == left[1]
+    assert not list(tmp_path.iterdir()), "something left the tree"
+
+
+def test_a_lock_stands_in_the_way_of_the_short_way_too(server: Server) -> None:
+    ask(server, "PUT", "/dav/locked", b"old")
+    info = '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
+    assert ask(server, "LOCK", "/dav/locked", info).status == 200
+    assert ask(server, "PUT", "/dav/locked", b"new").status == 423
+    assert (server.data() / "locked").read_bytes() == b"old"
+
+
+def test_a_revoked_or_foreign_token_goes_no_short_way(server: Server) -> None:
+    other = {"Authorization": "token token-" + server.user}
+    assert ask(server, "PUT", "/dav/f", b"x", headers=other).status == 201
+    for wrong in ("token foreign-" + server.user, "token nothing", "Basic Og==", "", "token token-" + server.user + ", token token-bob"):
+        assert ask(server, "PUT", "/dav/f", b"y", headers={"Authorization": wrong}).status in (401, 403)
+    assert (server.data() / "f").read_bytes() == b"x"
+
+
+def test_what_the_short_way_was_promised_is_given_back(server: Server) -> None:
+    """A client that breaks off in the middle of a small body leaves no file and no promise."""
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            head = f"PUT /services/netdisk/dav/half HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(server.user, 'token-' + server.user)}\r\n"
+            connection.sendall(f"{head}Content-Length: 100\r\n\r\nhalf".encode())
+    usage = ask(server, "GET", "/api/v1/usage")
+    assert b'"reserved_bytes": 0' in usage.body
+    assert not (server.data() / "half").exists()
