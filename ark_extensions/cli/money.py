@@ -80,16 +80,20 @@ def voucher() -> None:
 @click.option("--count", default=1, show_default=True, help="How many codes.")
 @click.option("--days", default=90, show_default=True, help="Until when they can be redeemed.")
 @click.option("--credit-days", default=None, type=int, help="The credit expires so many days after it was redeemed.")
+@click.option("--request-id", default=None, help="The same id again makes nothing and prints the same codes (default: a new one).")
 @reason_option
-def make(amount: str, count: int, days: int, credit_days: int | None, reason: str) -> None:
+def make(amount: str, count: int, days: int, credit_days: int | None, request_id: str | None, reason: str) -> None:
     """Make codes worth AMOUNT each, and print them: they are kept only as hashes and cannot be shown again."""
-    act = {"actor": operator_name(), "reason": reason, "count": count, "credit_days": credit_days}
+    settings = installation()
+    act = {"actor": operator_name(), "reason": reason, "count": count, "credit_days": credit_days, "request_id": request_id or new_id()}
     now = utc_now()
-    with opened(installation()) as storage:
+    until = (now + timedelta(days=days + 1)).replace(hour=0, minute=0, second=0, microsecond=0)  # the same all day, for a repetition
+    with opened(settings) as storage:
         _, codes = vouchers.make_vouchers(
             storage,
             amount_micros=micros(amount),
-            expires_at=now + timedelta(days=days),
+            expires_at=until,
+            key=settings.secret("voucher_key").encode(),
             now=now,
             **act,  # type: ignore[arg-type]
         )
@@ -189,8 +193,11 @@ def revenue(days: int, as_json: bool) -> None:
 
 @click.command()
 @click.option("--limit", default=50, show_default=True, help="How many.")
-def acts(limit: int) -> None:
+@click.option("--on", "subject", default=None, help="Only on this user (or price, or batch).")
+@click.option("--by", "actor", default=None, help="Only by this operator.")
+@click.option("--act", default=None, help="Only of this kind.")
+def acts(limit: int, subject: str | None, actor: str | None, act: str | None) -> None:
     """The operators' acts, the newest first."""
     with opened(installation()) as storage:
-        found = audit.list_acts(storage, limit=limit).items
+        found = audit.list_acts(storage, subject=subject, actor=actor, act=act, limit=limit).items
     print_table(("AT", "BY", "ACT", "ON", "REASON"), [(f"{a.at:%Y-%m-%d %H:%M}", a.actor, a.act, a.subject, a.reason) for a in found])

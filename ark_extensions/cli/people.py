@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -82,18 +83,19 @@ def list_(as_json: bool) -> None:
 @click.argument("amount")
 @click.option("--reason", required=True, help="Why: it stands in the user's wallet and in the books.")
 @click.option("--request-id", default=None, help="The same id again credits nothing (default: a new one).")
-def credit(name: str, amount: str, reason: str, request_id: str | None) -> None:
+@click.option("--expires", default=None, help="What is left goes back then: 30d, or 2027-01-31 (the end of that day, UTC).")
+def credit(name: str, amount: str, reason: str, request_id: str | None, expires: str | None) -> None:
     """Give NAME a credit of AMOUNT (see `correct` for mistakes)."""
     settings = installation()
+    expires_at = _end_of(expires) if expires else None
     try:
         micros = parse_amount(amount)
     except ValueError as wrong:
         raise ArkError("{amount} is not an amount ({reason}): write it like 20.00.", amount=repr(amount), reason=str(wrong)) from wrong
     with opened(settings) as storage:
         _known(storage, name)
-        balance = operator.credit(
-            storage, user=name, amount_micros=micros, actor="operator", reason=reason, request_id=request_id or new_id(), now=utc_now()
-        )
+        about = {"user": name, "actor": "operator", "reason": reason, "request_id": request_id or new_id()}
+        balance = operator.credit(storage, **about, amount_micros=micros, expires_at=expires_at, now=utc_now())
     click.echo(f"{name}: {format_amount(balance)} {settings.currency}")
 
 
@@ -152,6 +154,15 @@ def _seconds(text: str) -> int:
             "{text} is not a time that a token can be valid for: write 30m, 12h or 7d, at most {days}d.", text=text, days=LONGEST_DAYS
         )
     return seconds
+
+
+def _end_of(text: str) -> datetime:
+    """A day (its end) or a span from today on, as a moment; the same all day long, so that a repeated command is the same."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = (utc_now() + timedelta(seconds=_seconds(text))).date()
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def _hub(settings: Settings, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:

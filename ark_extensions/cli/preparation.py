@@ -29,7 +29,7 @@ from ark_extensions.usecases import users
 DIRECTORIES = ("secrets", "logs", "netdisk", "disks", "catalog", "runs", "bin", "runtime")
 SECRETS = (
     *("cookie_secret", "proxy_token", "console_token", "netdisk_token"),
-    *("billing_token", "autostop_token", "reconcile_token", "ssh_token", "operator_token"),
+    *("billing_token", "autostop_token", "reconcile_token", "ssh_token", "operator_token", "voucher_key"),
 )
 # below the range from which the kernel takes ports for outgoing connections
 PORT_RANGE = (20000, 32000)

@@ -9,6 +9,7 @@ import click
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from ark_extensions.cli.assets import asset
 from ark_extensions.cli.books import books
 from ark_extensions.cli.catalog import catalog
 from ark_extensions.cli.doctor import doctor
@@ -67,5 +68,5 @@ def main() -> None:
     """
 
 
-for command in (up, down, status, user, token, catalog, books, voucher, price, transfer, revenue, acts, netdisk, doctor):
+for command in (up, down, status, user, token, catalog, asset, books, voucher, price, transfer, revenue, acts, netdisk, doctor):
     main.add_command(command)

@@ -35,3 +35,15 @@ def due_reminder(expires_at: datetime, now: datetime, reminded_days: int | None)
     due = [days for days in REMINDER_DAYS if now < expires_at <= now + timedelta(days=days)]
     narrowest = min(due, default=None)
     return narrowest if narrowest is not None and (reminded_days is None or narrowest < reminded_days) else None
+
+
+def converted_micros(paid_micros: int, starts_at: datetime, ends_at: datetime, now: datetime, percent: int) -> tuple[int, int, int]:
+    """(days of the term not begun, days of the term, what comes back of ``paid_micros``), in micros.
+
+    What was paid is spread evenly over the days of the term; a day that has begun is used. Of the others ``percent`` comes
+    back; a half goes to the customer.
+    """
+    day = timedelta(days=1)
+    days = (ends_at - starts_at) // day
+    left = min(max((ends_at - max(now, starts_at)) // day, 0), days)
+    return left, days, (2 * paid_micros * left * percent + 100 * days) // (2 * 100 * days)

@@ -74,15 +74,17 @@ class Unavailable(ArkError):
     code = "unavailable"
 
 
+#: said by errors that take no other words
+_SENTENCES = ("Charges and payments are paused while the operator looks into the books. What runs goes on; try again later.",)
+
+
 class PostingHalted(Unavailable):
     """The audit found the books wrong: nothing is posted until an operator has looked (HTTP 503)."""
 
     code = "posting_halted"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Charges and payments are paused while the operator looks into the books. What runs goes on; try again later."
-        )
+        super().__init__(_SENTENCES[0])
 
 
 def translate(error: ArkError, gettext: Callable[[str], str]) -> str:

@@ -92,6 +92,11 @@ def refund(*, key: str, user: str, amount_micros: int, at: datetime, actor: str,
     return _two(key, "refund", at, REVENUE, wallet(user), amount_micros, actor=actor, memo=memo, subject=subject)
 
 
+def convert(*, key: str, user: str, amount_micros: int, at: datetime, actor: str, memo: str, subject: str) -> Posting:
+    """A part of what was paid for the rest of a term comes back to the wallet: its owner gave the compute up."""
+    return _two(key, "convert", at, REVENUE, wallet(user), amount_micros, actor=actor, memo=memo, subject=subject)
+
+
 def correct(*, key: str, user: str, amount_micros: int, at: datetime, actor: str, memo: str) -> Posting:
     """An operator mends a mistake by a new entry, in either direction; the wrong one stays in the journal."""
     if amount_micros == 0:

@@ -1,8 +1,9 @@
-"""Voucher codes: made at random, read back however a person types them, kept only as a hash."""
+"""Voucher codes: made from a secret, read back however a person types them, kept only as a hash."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 #: Crockford's base 32: no letter that a person takes for another
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -10,6 +11,13 @@ GROUPS = 5
 GROUP = 5
 _MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "U": "V", "-": None, " ": None})
 MAX_BATCH = 10_000
+
+
+def derive(key: bytes, actor: str, request_id: str, number: int) -> bytes:
+    """The bytes of one code of a batch: as good as random to whoever does not know ``key``."""
+    if len(key) < 32:
+        raise ValueError("the key has 32 bytes or more")
+    return hmac.digest(key, f"ark voucher\n{len(actor)} {actor}\n{request_id}\n{number}".encode(), "sha256")
 
 
 def write_code(random_bytes: bytes) -> str:

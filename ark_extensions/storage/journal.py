@@ -94,7 +94,9 @@ def _on_sqlite(cursor: Any, given: Sequence[Posting], all_new: bool) -> list[Pos
     first = cursor.fetchone()[0] + 1
     entries, transactions, balances = [], [], defaultdict[str, int](int)
     for transaction_id, posting in enumerate(new, first):
-        transactions.append((transaction_id, posting.key, posting.kind, to_micros(posting.at), posting.subject, posting.memo, posting.actor))
+        transactions.append(
+            (transaction_id, posting.key, posting.kind, to_micros(posting.at), posting.subject, posting.memo, posting.actor)
+        )
         for account, amount in posting.entries:
             entries.append((account, transaction_id, amount))
             balances[account] += amount

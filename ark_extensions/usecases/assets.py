@@ -53,6 +53,11 @@ class AssetView:
     paid_micros: int
     renewal_micros_per_month: int | None
 
+    @property
+    def converted(self) -> bool:
+        """Given up before its end, for a part of the money."""
+        return self.ended_at is not None and self.ended_at < self.expires_at
+
 
 def _monthly_price(connection: Connection, offer_id: str, now: datetime) -> tuple[Offer, PriceVersion] | None:
     row = connection.execute(select(t.offers).where(t.offers.c.id == offer_id, t.offers.c.withdrawn_at.is_(None))).first()

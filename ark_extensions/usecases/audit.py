@@ -44,12 +44,21 @@ def log_act(
     connection.execute(audit_log.insert().values(**row, detail=dict(detail or {})))
 
 
-def list_acts(storage: Storage, *, subject: str | None = None, before: int | None = None, limit: int = 100) -> Page[Act]:
-    """Newest first; ``before`` an id to page on."""
+def list_acts(
+    storage: Storage,
+    *,
+    subject: str | None = None,
+    actor: str | None = None,
+    act: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> Page[Act]:
+    """Newest first; ``before`` an id to page on. ``subject``, ``actor`` and ``act`` choose; None: all."""
     a = audit_log
     query = select(a).order_by(a.c.id.desc()).limit(limit + 1)
-    if subject is not None:
-        query = query.where(a.c.subject == subject)
+    for column, wanted in ((a.c.subject, subject), (a.c.actor, actor), (a.c.act, act)):
+        if wanted is not None:
+            query = query.where(column == wanted)
     if before is not None:
         query = query.where(a.c.id < before)
     with storage.read() as connection:

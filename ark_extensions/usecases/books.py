@@ -148,9 +148,10 @@ def _check_intervals(connection: Connection) -> Iterator[Difference]:
     """Each second is billed once: the lines of a run follow one another without gap or overlap, those of a disk without overlap."""
     b = bill_lines.c
     before = func.lag(b.until_at, type_=b.until_at.type).over(partition_by=b.subject, order_by=(b.from_at, b.until_at)).label("before")
-    lines = select(b.key, b.subject, b.kind, b.from_at, before).where(b.kind.in_(["charge_compute", "charge_disk"])).subquery().c
-    gap = and_(lines.kind == "charge_compute", lines.from_at > lines.before)
-    for row in connection.execute(select(lines).where(or_(lines.from_at < lines.before, gap)).order_by(lines.key)):
+    lines = select(b.key, b.subject, b.kind, b.from_at, before).where(b.kind.in_(["charge_compute", "charge_disk"])).subquery()
+    line = lines.c
+    gap = and_(line.kind == "charge_compute", line.from_at > line.before)
+    for row in connection.execute(select(lines).where(or_(line.from_at < line.before, gap)).order_by(line.key)):
         kind = "duplicate" if row.from_at < row.before else "gap"
         shown = {"bill_line": row.key, "subject": row.subject, "from": row.from_at.isoformat(), "before": row.before.isoformat()}
         yield Difference(kind, f"{row.subject}: a {kind} in what was billed, at {shown['from']}", (shown,))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Row, and_, or_, select, update
 
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import notices, users
@@ -33,7 +34,7 @@ def due_deliveries(storage: Storage, *, channel: str, now: datetime) -> list[Due
     """Notices that this channel has not delivered, the oldest first."""
     n, d = notices, deliveries
     query = (
-        select(n, users.c.email, users.c.language)
+        select(n, users.c.email, users.c.mailed, users.c.language)
         .join(users, users.c.name == n.c.owner)
         .outerjoin(d, and_(d.c.notice_id == n.c.id, d.c.channel == channel))
         .where(n.c.at > now - FRESH)
@@ -43,7 +44,13 @@ def due_deliveries(storage: Storage, *, channel: str, now: datetime) -> list[Due
     )
     with storage.read() as connection:
         rows = connection.execute(query).all()
-    return [Due(r.id, r.owner, r.email, r.language, r.kind, r.at, Sentence(r.msgid, r.params)) for r in rows]
+    return [Due(r.id, r.owner, _address(r), r.language, r.kind, r.at, Sentence(r.msgid, r.params)) for r in rows]
+
+
+def _address(row: Row[Any]) -> str | None:
+    """Where this notice is mailed; None: its reader does not want it by mail, so that it counts as delivered."""
+    wanted = row.mailed == "all" or (row.mailed == "warnings" and row.severity != "info")
+    return row.email if wanted else None
 
 
 def delivery_tried(storage: Storage, *, notice_id: int, channel: str, error: str | None, now: datetime) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.books import check_books
+from ark_extensions.usecases.halts import posting_halt
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Figures:
     users: int
     owed_micros: int
     book_differences: int
+    posting_halted: bool
 
 
 def figures(storage: Storage) -> Figures:
@@ -38,4 +40,5 @@ def figures(storage: Storage) -> Figures:
         owed = select(func.coalesce(func.sum(-a.c.balance_micros), 0)).where(a.c.name.startswith("wallet:"), a.c.balance_micros < 0)
         debt = connection.execute(owed).scalar_one()
     shown = tuple(sorted((str(state), int(count)) for state, count in states))
-    return Figures(shown, int(runs), int(per_hour), gpus, int(claimed), int(people), int(debt), len(check_books(storage)))
+    books = (len(check_books(storage)), posting_halt(storage) is not None)
+    return Figures(shown, int(runs), int(per_hour), gpus, int(claimed), int(people), int(debt), *books)

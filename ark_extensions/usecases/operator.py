@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
@@ -12,7 +12,7 @@ from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
-from ark_extensions.storage.tables_money import bill_lines
+from ark_extensions.storage.tables_money import bill_lines, credit_lots
 from ark_extensions.usecases.audit import check_reason, log_act
 from ark_extensions.usecases.gifts import give
 from ark_extensions.usecases.journal import balance_of, post
@@ -20,11 +20,19 @@ from ark_extensions.usecases.notices import tell
 from ark_extensions.usecases.views import Sentence
 
 
+def _reused() -> Conflict:
+    return Conflict("This request was already used for another amount or reason. Reload the page and try again.", code="request_id_reused")
+
+
 def _user(connection: Connection, name: str) -> Row[Any]:
     row = connection.execute(select(t.users).where(t.users.c.name == name)).first()
     if row is None:
         raise NotFound("There is no user {name}.", name=name[:60])
     return row
+
+
+def _until(detail: dict[str, Any], expires_at: datetime | None) -> dict[str, Any]:
+    return {**detail, "expires_at": expires_at.isoformat()} if expires_at else detail
 
 
 def _check_amount(amount_micros: int) -> None:
@@ -38,10 +46,14 @@ def _refuse_reuse(connection: Connection, key: str, amount_micros: int, memo: st
     query = select(x.c.memo, func.max(func.abs(e.c.amount_micros)).label("amount")).join(e, e.c.transaction_id == x.c.id)
     known = connection.execute(query.where(x.c.idempotency_key == key).group_by(x.c.memo)).first()
     if known is not None and (known.amount, known.memo) != (abs(amount_micros), memo):
-        raise Conflict(
-            "This request was already used for another amount or reason. Reload the page and try again.", code="request_id_reused"
-        )
+        raise _reused()
     return known is not None
+
+
+def _refuse_other_end(connection: Connection, key: str, expires_at: datetime | None) -> None:
+    lot = connection.execute(select(credit_lots.c.expires_at).where(credit_lots.c.id == key)).first()
+    if lot is not None and lot.expires_at != expires_at:
+        raise _reused()
 
 
 def credit(
@@ -53,18 +65,21 @@ def credit(
     reason: str,
     request_id: str,
     now: datetime,
-    days: int | None = None,
+    expires_at: datetime | None = None,
 ) -> int:
-    """Give credit, once per ``request_id``; it expires after ``days`` when given. Returns the balance in micros."""
+    """Give credit, once per ``request_id``; what is left of it at ``expires_at`` goes back. Returns the balance in micros."""
     _check_amount(amount_micros)
+    if expires_at is not None and expires_at <= now:
+        raise InvalidField("The credit would be expired already. Choose a later date.", field="expires_at")
     reason = check_reason(reason)
     with storage.write() as connection:
         _user(connection, user)
-        expires_at = now + timedelta(days=days) if days else None
         key = f"credit:{user}:{request_id}"
-        _refuse_reuse(connection, key, amount_micros, reason)
+        if _refuse_reuse(connection, key, amount_micros, reason):
+            _refuse_other_end(connection, key, expires_at)
         if give(connection, key=key, user=user, amount_micros=amount_micros, at=now, actor=actor, memo=reason, expires_at=expires_at):
-            log_act(connection, at=now, actor=actor, act="credit", subject=user, reason=reason, detail={"amount_micros": amount_micros})
+            detail = _until({"amount_micros": amount_micros}, expires_at)
+            log_act(connection, at=now, actor=actor, act="credit", subject=user, reason=reason, detail=detail)
         return balance_of(connection, user)
 
 
@@ -79,7 +94,7 @@ def refund(
         b, x, e = bill_lines, t.transactions, t.entries
         billed = select(func.coalesce(func.sum(b.c.amount_micros), 0)).where(b.c.owner == user, b.c.subject == subject)
         back = select(func.coalesce(func.sum(e.c.amount_micros), 0)).join(x, x.c.id == e.c.transaction_id)
-        back = back.where(x.c.kind == "refund", x.c.subject == subject, e.c.account == ledger.wallet(user))
+        back = back.where(x.c.kind.in_(["refund", "convert"]), x.c.subject == subject, e.c.account == ledger.wallet(user))
         left = connection.execute(billed).scalar_one() - connection.execute(back).scalar_one()
         posting = ledger.refund(
             key=f"refund:{user}:{request_id}", user=user, amount_micros=amount_micros, at=now, actor=actor, memo=reason, subject=subject

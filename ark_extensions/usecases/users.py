@@ -17,6 +17,7 @@ from ark_extensions.usecases.halts import defer, halted
 from ark_extensions.usecases.views import UserView
 
 LANGUAGES = ("zh", "en")
+MAILED = ("all", "warnings", "none")
 MIN_PASSWORD = 10
 OPENING = "opening credit"
 _hasher = PasswordHasher()
@@ -29,7 +30,7 @@ def _nobody() -> str:
 
 
 def _view(row: Row[tuple[object, ...]]) -> UserView:
-    return UserView(row.name, row.admin, row.language, row.created_at, row.email)
+    return UserView(row.name, row.admin, row.language, row.created_at, row.email, row.mailed)
 
 
 def ensure_user(storage: Storage, *, name: str, admin: bool, opening_credit_micros: int, now: datetime) -> UserView:
@@ -73,6 +74,14 @@ def set_email(storage: Storage, *, user: str, email: str | None) -> None:
     """Where notices are mailed; None: nowhere."""
     with storage.write() as connection:
         connection.execute(update(users).where(users.c.name == user).values(email=email))
+
+
+def set_mailed(storage: Storage, *, user: str, mailed: str) -> None:
+    """Which notices are mailed to this user: ``all``, ``warnings`` or ``none``."""
+    if mailed not in MAILED:
+        raise InvalidField("Choose all, warnings or none.", field="mailed")
+    with storage.write() as connection:
+        connection.execute(update(users).where(users.c.name == user).values(mailed=mailed))
 
 
 def set_password(storage: Storage, *, user: str, password: str, now: datetime) -> None:

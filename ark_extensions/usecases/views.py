@@ -32,6 +32,7 @@ class UserView:
     language: str | None
     created_at: datetime
     email: str | None = None
+    mailed: str = "all"
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 
-from ark_extensions.domain.errors import InvalidField
+from ark_extensions.domain.errors import Conflict, InvalidField
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS
-from ark_extensions.domain.vouchers import MAX_BATCH, hash_code, write_code
+from ark_extensions.domain.vouchers import MAX_BATCH, derive, hash_code, write_code
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables_money import voucher_batches, vouchers
 from ark_extensions.usecases.audit import check_reason, log_act
@@ -40,9 +39,15 @@ def make_vouchers(
     reason: str,
     actor: str,
     now: datetime,
+    request_id: str,
+    key: bytes,
     credit_days: int | None = None,
 ) -> tuple[str, list[str]]:
-    """(batch id, codes). The codes are shown this once: only their hashes are kept."""
+    """(batch id, codes). Only the codes' hashes are kept.
+
+    The codes follow from ``key`` (a secret of the installation), actor and ``request_id``: who asks again because the answer
+    was lost gets the same batch, and who reads the database gets none. Raises Conflict when the request was for another batch.
+    """
     if not 0 < amount_micros <= MAX_AMOUNT_MICROS:
         raise InvalidField("An amount is above 0 and at most 100,000,000.", field="amount")
     if not 1 <= count <= MAX_BATCH:
@@ -50,10 +55,17 @@ def make_vouchers(
     if expires_at <= now:
         raise InvalidField("The vouchers would be expired already. Choose a later date.", field="expires_at")
     reason = check_reason(reason)
-    batch_id, codes = new_id(), [write_code(secrets.token_bytes(16)) for _ in range(count)]
+    batch_id, codes = new_id(), [write_code(derive(key, actor, request_id, number)) for number in range(count)]
+    batch = {"amount_micros": amount_micros, "count": count, "reason": reason, "expires_at": expires_at, "credit_days": credit_days}
+    b = voucher_batches.c
     with storage.write() as connection:
-        batch = {"id": batch_id, "amount_micros": amount_micros, "count": count, "reason": reason, "actor": actor}
-        connection.execute(voucher_batches.insert().values(**batch, created_at=now, expires_at=expires_at, credit_days=credit_days))
+        known = connection.execute(select(voucher_batches).where(b.actor == actor, b.request_id == request_id)).first()
+        if known is not None:
+            if any(known._mapping[name] != value for name, value in batch.items()):
+                raise Conflict("This request was already used for another batch. Reload the page and try again.", code="request_id_reused")
+            return known.id, codes
+        about = {"id": batch_id, "actor": actor, "request_id": request_id, "created_at": now}
+        connection.execute(voucher_batches.insert().values(**batch, **about))
         connection.execute(vouchers.insert(), [{"code_hash": hash_code(code), "batch_id": batch_id} for code in codes])
         detail = {"count": count, "amount_micros": amount_micros}
         log_act(connection, at=now, actor=actor, act="vouchers", subject=batch_id, reason=reason, detail=detail)

@@ -17,7 +17,15 @@ from ark_extensions.storage import Storage, migrate
 from ark_extensions.storage.tables import metadata
 from ark_extensions.usecases import books
 from tests import postgresql
-from tests.unit import purse_stage, test_credit, test_halts, test_journal, test_monthly, test_platform_flow, test_purse, test_stock
+from tests.unit import (
+    purse_stage,
+    test_credit,
+    test_journal,
+    test_monthly,
+    test_platform_flow,
+    test_purse,
+    test_stock,
+)
 from tests.unit.test_storage import tables_money, tables_netdisk, tables_ssh  # noqa: F401 - their tables are part of the schema
 
 pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgresql.missing() or "")

@@ -48,6 +48,8 @@ def state_dir(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def ark(state_dir: Path) -> Ark:
+    make_directories(state_dir)
+    make_secrets(state_dir)
     return lambda *arguments: CliRunner().invoke(main, list(arguments))
 
 

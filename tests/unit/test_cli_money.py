@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ark_extensions.storage import Storage
+from ark_extensions.usecases import assets
+from ark_extensions.usecases.books import audit_books
+from tests.unit.purse_stage import stage
 from tests.unit.test_cli import Ark, ark, refused, state_dir, template
 
 __all__ = ["ark", "state_dir", "template"]
@@ -43,3 +51,47 @@ def test_empty_lists_and_revenue_are_no_errors(ark: Ark) -> None:
     for command in (("transfer", "list"), ("revenue",), ("revenue", "--json"), ("acts",), ("price", "list"), ("voucher", "list")):
         assert ark(*command).exit_code == 0, command
     assert "no such transfer" in refused(ark("transfer", "confirm", "f" * 32, "--reason", "x"))
+
+
+def test_the_same_request_prints_the_same_codes(ark: Ark) -> None:
+    make = ("voucher", "make", "20", "--count", "2", "--reason", "course", "--request-id", "a-lost-answer")
+    assert ark(*make).stdout == ark(*make).stdout
+    assert len(ark("voucher", "list").stdout.splitlines()) == 2
+
+
+def test_a_credit_that_expires_says_until_when(ark: Ark) -> None:
+    ark("user", "add", "li")
+    given = ("user", "credit", "li", "5", "--reason", "trial", "--request-id", "c1", "--expires", "30d")
+    assert "105.00" in ark(*given).stdout and "105.00" in ark(*given).stdout
+    assert "already used" in refused(ark(*given[:-1], "60d"))
+    assert "expired already" in refused(ark("user", "credit", "li", "5", "--reason", "x", "--expires", "2020-01-01"))
+    assert "li" in ark("acts", "--on", "li", "--act", "credit").stdout
+    assert "li" not in ark("acts", "--on", "wang").stdout
+
+
+def test_a_halt_is_shown_with_its_way_out(ark: Ark, state_dir: Path) -> None:
+    ark("user", "add", "li")
+    storage = Storage(f"sqlite:///{state_dir}/ark.sqlite")
+    with storage.write() as connection:
+        connection.exec_driver_sql("UPDATE accounts SET balance_micros = balance_micros + 1 WHERE name = 'credit:li'")
+    audit_books(storage, now=datetime.now(UTC))
+    shown = ark("books", "check")
+    assert shown.exit_code == 1 and "Posting is halted" in shown.stdout and "ark books resume" in shown.stdout
+    assert [row["kind"] for row in json.loads(ark("books", "check", "--json").stdout)][-1] == "halted"
+    assert "paused" in refused(ark("user", "credit", "li", "5", "--reason", "x"))
+    assert "accepted: " in ark("books", "resume", "--reason", "known").stdout
+    assert "not halted" in refused(ark("books", "resume", "--reason", "again"))
+    assert "105" in ark("user", "credit", "li", "5", "--reason", "x").stdout
+    storage.close()
+
+
+def test_monthly_compute_is_given_up_only_with_yes(ark: Ark, state_dir: Path) -> None:
+    storage = stage(f"sqlite:///{state_dir}/ark.sqlite")
+    now = datetime.now(UTC)
+    bought = assets.buy_asset(storage, user="alice", request_id="a", offer="month", months=1, auto_renew=False, now=now)
+    storage.close()
+    assert "not used" in ark("asset", "list", "alice").stdout
+    convert = ("asset", "convert", "alice", bought.id, "--reason", "moved")
+    assert "Nothing was changed" in ark(*convert).stdout
+    assert "days left" in ark(*convert, "--yes").stdout
+    assert "given up" in ark("asset", "list", "alice").stdout

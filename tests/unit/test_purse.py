@@ -12,7 +12,7 @@ import pytest
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.errors import Conflict, Forbidden, InvalidField, NotFound
 from ark_extensions.domain.money import MICROS
-from ark_extensions.domain.vouchers import hash_code, write_code
+from ark_extensions.domain.vouchers import derive, hash_code, write_code
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import (
@@ -112,8 +112,12 @@ def test_only_an_operator_confirms_a_transfer_and_once(storage: Storage) -> None
 
 def test_a_voucher_is_used_once_however_it_is_typed(storage: Storage) -> None:
     batch = {"amount_micros": 20 * MICROS, "count": 2, "expires_at": T0 + DAY, "reason": "course", "actor": "root", "now": T0}
-    _, codes = vouchers.make_vouchers(storage, **batch, credit_days=30)
+    about = {**batch, "request_id": "v", "key": b"k" * 32, "credit_days": 30}
+    batch_id, codes = vouchers.make_vouchers(storage, **about)
     assert len(set(codes)) == 2
+    assert vouchers.make_vouchers(storage, **about) == (batch_id, codes), "an answer that was lost is given again"
+    with pytest.raises(Conflict):
+        vouchers.make_vouchers(storage, **{**about, "count": 3})
     assert vouchers.redeem_voucher(storage, user="alice", code=f" {codes[0].lower().replace('-', ' ')} ", now=T0) == (
         20 * MICROS,
         120 * MICROS,
@@ -129,6 +133,14 @@ def test_a_voucher_is_used_once_however_it_is_typed(storage: Storage) -> None:
     with storage.read() as connection:
         stored = connection.exec_driver_sql("SELECT code_hash FROM vouchers").scalars().all()
     assert not any(code.replace("-", "") in text.upper() for code in codes for text in stored)
+
+
+def test_codes_of_another_secret_maker_request_or_place_are_others() -> None:
+    known = (b"k" * 32, "root", "r1", 0)
+    others = [(b"l" * 32, "root", "r1", 0), (b"k" * 32, "eve", "r1", 0), (b"k" * 32, "root", "r2", 0), (b"k" * 32, "root", "r1", 1)]
+    assert derive(*known) == derive(*known) and len({derive(*one) for one in (known, *others)}) == 5
+    with pytest.raises(ValueError, match="32 bytes"):
+        derive(b"short", "root", "r1", 0)
 
 
 def test_codes_are_read_as_people_write_them() -> None:

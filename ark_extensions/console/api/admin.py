@@ -40,6 +40,7 @@ async def credit(call: Call) -> a.Balance:
         reason=body.reason,
         request_id=body.request_id,
         now=call.now,
+        expires_at=body.expires_at,
     )
     return a.Balance(user=name, balance=shapes.money(balance, call.currency))
 

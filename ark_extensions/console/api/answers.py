@@ -262,6 +262,7 @@ class Limits(Output):
 class Me(Output):
     name: str
     email: str | None
+    mailed: Literal["all", "warnings", "none"]
     admin: bool
     language: Literal["zh", "en"]
     currency: str

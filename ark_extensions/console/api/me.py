@@ -5,7 +5,7 @@ from __future__ import annotations
 from ark_extensions.console.api import answers as a
 from ark_extensions.console.api.models import MeBody
 from ark_extensions.console.api.routes import Call, Route
-from ark_extensions.usecases.users import get_user, set_email, set_language
+from ark_extensions.usecases.users import get_user, set_email, set_language, set_mailed
 
 
 async def me(call: Call) -> a.Me:
@@ -22,6 +22,7 @@ async def me(call: Call) -> a.Me:
         {
             "name": call.user,
             "email": user.email if user else None,
+            "mailed": user.mailed if user else "all",
             "admin": call.principal.admin,
             "language": language,
             "currency": call.currency,
@@ -37,10 +38,12 @@ async def change_me(call: Call) -> a.Me:
         call.ark.languages[call.user] = body.language
     if "email" in body.model_fields_set:
         await call.use(set_email, user=call.user, email=body.email)
+    if body.mailed is not None:
+        await call.use(set_mailed, user=call.user, mailed=body.mailed)
     return await me(call)
 
 
 ROUTES = (
     Route("GET", "/me", "Who you are, and your limits", me, a.Me),
-    Route("PATCH", "/me", "Choose your language, and where notices are mailed", change_me, a.Me, body=MeBody),
+    Route("PATCH", "/me", "Choose your language, and which notices are mailed where", change_me, a.Me, body=MeBody),
 )

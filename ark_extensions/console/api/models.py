@@ -203,14 +203,17 @@ class ReleaseBody(Input):
 
 
 class MeBody(Input):
-    """What is left out stays; ``email`` null: no notices by mail."""
+    """What is left out stays; ``email`` null: no notices by mail. ``mailed``: which notices are."""
 
+    mailed: Literal["all", "warnings", "none"] | None = None
     language: Literal["zh", "en"] | None = None
     email: Annotated[StrictStr, Field(max_length=320), AfterValidator(_rule(check_email))] | None = None
 
 
 class CreditBody(Input):
-    """Money given to a user's wallet, with the reason that stands in the journal."""
+    """Money given to a user's wallet, with the reason that stands in the journal. What is left at ``expires_at`` goes back."""
+
+    expires_at: Moment | None = None
 
     amount: Annotated[str, BeforeValidator(_rule(_amount))]
     reason: Line

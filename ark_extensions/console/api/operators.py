@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -10,13 +11,12 @@ from ark_extensions.console.api import answers as a
 from ark_extensions.console.api import purse_answers as p
 from ark_extensions.console.api import purse_models as m
 from ark_extensions.console.api import shapes
-from ark_extensions.console.api.models import PageQuery
 from ark_extensions.console.api.purse import amounts, recharge_shape
 from ark_extensions.console.api.routes import Call, Route
 from ark_extensions.domain.errors import InvalidField
 from ark_extensions.domain.money import parse_amount
 from ark_extensions.domain.offers import PriceVersion
-from ark_extensions.usecases import audit, bills, books, operator, price_changes, recharges, vouchers
+from ark_extensions.usecases import audit, bills, books, halts, operator, price_changes, recharges, vouchers
 from ark_extensions.usecases.figures import figures
 
 
@@ -62,6 +62,8 @@ async def make_vouchers(call: Call) -> p.NewBatch:
         actor=call.user,
         now=call.now,
         credit_days=body.credit_days,
+        request_id=body.request_id,
+        key=call.ark.settings.secret("voucher_key").encode(),
     )
     return p.NewBatch(id=batch_id, codes=codes)
 
@@ -105,14 +107,26 @@ async def revenue(call: Call) -> p.Revenue:
 
 
 async def acts(call: Call) -> p.Acts:
-    query: PageQuery = call.query
-    page = await call.use(audit.list_acts, before=shapes.read_cursor(query.cursor), limit=query.limit)
+    query: m.ActsQuery = call.query
+    wanted = {"actor": query.actor, "act": query.act, "subject": query.subject}
+    page = await call.use(audit.list_acts, **wanted, before=shapes.read_cursor(query.cursor), limit=query.limit)
     return p.Acts(items=[p.Act(**{**vars(act), "detail": dict(act.detail)}) for act in page.items], next=shapes.write_cursor(page.next))
 
 
 async def check_books(call: Call) -> p.Differences:
     found = await call.use(books.check_books)
-    return p.Differences(items=[p.Difference(kind=d.kind, message=d.message, rows=list(d.rows)) for d in found])
+    return differences(found, await call.use(halts.posting_halt))
+
+
+def differences(found: Sequence[books.Difference], halt: halts.Halt | None) -> p.Differences:
+    items = [p.Difference(kind=d.kind, message=d.message, rows=list(d.rows)) for d in found]
+    return p.Differences(items=items, halted=None if halt is None else p.Halt(at=halt.at, found=list(halt.found), waiting=halt.waiting))
+
+
+async def resume(call: Call) -> p.Differences:
+    body: m.ReasonBody = call.body
+    accepted, _ = await call.use(books.resume_posting, actor=call.user, reason=body.reason, now=call.now)
+    return differences(accepted, await call.use(halts.posting_halt))
 
 
 async def metrics(call: Call) -> str:
@@ -132,6 +146,7 @@ async def metrics(call: Call) -> str:
     gauge("gpus_claimed", "GPUs held by workspaces and monthly compute", found.gpus_claimed)
     gauge("users", "Users", found.users)
     gauge("owed_micros", "What wallets below zero owe", found.owed_micros)
+    gauge("posting_halted", "1 while the audit has halted all posting", found.posting_halted)
     gauge("book_differences", "Differences that the books show: 0 is the only right answer", found.book_differences)
     return generate_latest(registry).decode()
 
@@ -148,6 +163,7 @@ ROUTES = (
     Route("GET", "/admin/prices", "All price versions", prices, p.Prices, access="admin"),
     Route("POST", "/admin/prices", "A price from a moment on", set_price, p.PriceVersion, access="admin", body=m.PriceBody, status=201),
     Route("GET", "/admin/revenue", "Revenue by day and offer, and what is owed", revenue, p.Revenue, access="admin", query=m.SpanQuery),
-    Route("GET", "/admin/acts", "The operators' acts, the newest first", acts, p.Acts, access="admin", query=PageQuery),
+    Route("GET", "/admin/acts", "The operators' acts, the newest first", acts, p.Acts, access="admin", query=m.ActsQuery),
     Route("GET", "/admin/books", "Whether the books add up", check_books, p.Differences, access="admin"),
+    Route("POST", "/admin/books/resume", "Let posting go on after a halt", resume, p.Differences, access="admin", body=m.ReasonBody),
 )

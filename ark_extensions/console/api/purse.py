@@ -14,7 +14,7 @@ from ark_extensions.console.auth import PREFIX
 from ark_extensions.domain.errors import Forbidden, InvalidField, NotFound, Unavailable
 from ark_extensions.domain.money import parse_amount
 from ark_extensions.payments import Forged, NotAPayment, Provider, ProviderDown
-from ark_extensions.usecases import assets, bills, notices, recharges, vouchers, workspaces
+from ark_extensions.usecases import assets, bills, conversions, notices, recharges, vouchers, workspaces
 
 PROVIDER_SECONDS = 30.0
 
@@ -56,6 +56,21 @@ async def change_asset(call: Call) -> p.Asset:
     body: m.AssetBody = call.body
     view = await call.use(assets.change_asset, user=call.user, asset_id=call.path["id"], auto_renew=body.auto_renew, now=call.now)
     return _asset(view, call.currency)
+
+
+async def conversion(call: Call) -> p.Conversion:
+    about = {"owner": call.user, "asset_id": call.path["id"], "percent": call.ark.settings.term_conversion_percent}
+    return _conversion(await call.use(conversions.quote_conversion, **about, now=call.now), call.currency)  # type: ignore[arg-type]
+
+
+async def convert(call: Call) -> p.Conversion:
+    about = {"owner": call.user, "asset_id": call.path["id"], "percent": call.ark.settings.term_conversion_percent}
+    return _conversion(await call.use(conversions.convert_asset, **about, actor=call.user, now=call.now), call.currency)  # type: ignore[arg-type]
+
+
+def _conversion(plan: conversions.Conversion, currency: str) -> p.Conversion:
+    back, lost = shapes.money(plan.back_micros, currency), shapes.money(plan.lost_micros, currency)
+    return p.Conversion(asset=plan.asset_id, days_left=plan.days_left, back=back, lost=lost)
 
 
 async def grow(call: Call) -> a.Workspace:
@@ -212,6 +227,8 @@ ROUTES = (
     Route("GET", "/assets", "Your monthly compute", my_assets, p.Assets),
     Route("POST", "/assets/{id}/renew", "Add months to a term", renew, p.Asset, body=m.RenewBody),
     Route("PATCH", "/assets/{id}", "Renew by itself or not", change_asset, p.Asset, body=m.AssetBody),
+    Route("GET", "/assets/{id}/conversion", "What giving a term up would bring and cost", conversion, p.Conversion),
+    Route("POST", "/assets/{id}/conversion", "Give a term up for a part of its money", convert, p.Conversion, body=NoInput),
     Route("POST", "/workspaces/{name}/disk", "A bigger data disk", grow, a.Workspace, body=m.GrowBody),
     Route("GET", "/wallet/providers", "Ways to pay in", providers, p.Providers),
     Route("POST", "/wallet/recharges", "Pay in", recharge, p.Recharge, body=m.RechargeBody, status=201),

@@ -28,6 +28,15 @@ class Assets(Output):
     next: None = None
 
 
+class Conversion(Output):
+    """What comes back to the wallet for the days not begun, and what was paid for them and does not."""
+
+    asset: str
+    days_left: int
+    back: Money
+    lost: Money
+
+
 class Provider(Output):
     name: str
 
@@ -173,8 +182,17 @@ class Difference(Output):
     rows: list[dict[str, Any]]
 
 
-class Differences(Output):
-    """An empty list is the only right answer."""
+class Halt(Output):
+    """Why nothing is posted now, and how many postings wait."""
 
+    at: datetime
+    found: list[str]
+    waiting: int
+
+
+class Differences(Output):
+    """An empty list is the only right answer. ``halted``: posting is halted."""
+
+    halted: Halt | None
     items: list[Difference]
     next: None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
-from ark_extensions.console.api.models import CatalogId, Input, Limit, Line, Moment, RequestId, _amount, _rule
+from ark_extensions.console.api.models import CatalogId, Input, Limit, Line, Moment, PageQuery, RequestId, _amount, _rule
 from ark_extensions.domain.errors import InvalidField
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS, parse_amount
 
@@ -92,6 +92,7 @@ class ReasonBody(Input):
 class VouchersBody(Input):
     """A batch of codes. ``credit_days``: what is redeemed expires after so many days."""
 
+    request_id: RequestId
     amount: Amount
     count: Annotated[StrictInt, Field(ge=1, le=10_000)]
     expires_at: Moment
@@ -106,6 +107,14 @@ class PriceBody(Input):
     price: Annotated[StrictStr, Field(max_length=20)]
     valid_from: Moment | None = None
     reason: Line
+
+
+class ActsQuery(PageQuery):
+    """Who did what to whom; what is left out does not matter."""
+
+    actor: Line | None = None
+    act: Line | None = None
+    subject: Line | None = None
 
 
 class RechargesQuery(Input):

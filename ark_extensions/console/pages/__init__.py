@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ark_extensions.console.pages import admin, assets, bills, catalog, create, frame, market, money, operators, ssh, workspaces
+from ark_extensions.console.pages import account, admin, assets, bills, catalog, create, frame, market, money, operators, ssh, workspaces
 
 NAME = r"([a-z0-9-]{1,30})"
 USER = r"([^/]{1,255})"
@@ -29,7 +29,9 @@ ROUTES = [
     (r"assets", assets.MyCompute),
     (r"assets/buy", assets.BuyDialog),
     (rf"assets/{ID}/renew", assets.RenewDialog),
+    (rf"assets/{ID}/conversion", assets.ConvertDialog),
     (r"disks", assets.Disks),
+    (r"account", account.Account),
     (r"ssh-keys", ssh.Keys),
     (rf"ssh-keys/{ID}/delete", ssh.DeleteDialog),
     (r"admin/users", admin.Users),

@@ -11,7 +11,7 @@ from ark_extensions.domain.assets import MAX_AHEAD_MONTHS, MAX_MONTHS, MIN_MONTH
 from ark_extensions.domain.errors import Conflict, NotFound
 from ark_extensions.domain.offers import Plan
 from ark_extensions.domain.workspaces import ACTIVE, State
-from ark_extensions.usecases import assets, market, wallet, workspaces
+from ark_extensions.usecases import assets, conversions, market, wallet, workspaces
 from ark_extensions.usecases.assets import AssetView
 from ark_extensions.usecases.views import WorkspaceView
 
@@ -65,7 +65,8 @@ class MyCompute(Page):
         found = await self.use(assets.list_assets, user=self.me, now=self.now)
         mine = list(await self.use(workspaces.list_workspaces, owner=self.me, now=self.now, include_released=False))
         titles = {w.name: w.display_name for w in mine}
-        await self.page("assets.html", terms=found, passed=passed, busy=in_use(mine), titles=titles)
+        convertible = self.console_settings.term_conversion_percent > 0
+        await self.page("assets.html", terms=found, passed=passed, busy=in_use(mine), titles=titles, convertible=convertible)
 
 
 class BuyDialog(Page):
@@ -100,6 +101,15 @@ class RenewDialog(Page):
             "_term.html", offer=asset.offer, price_micros=price, free=1, asset=asset, available=purse.balance_micros,
             choices=choices(price, asset.bought_at, months_paid(asset), now),
         )  # fmt: skip
+
+
+class ConvertDialog(Page):
+    """What comes back and what is lost, before a term is given up."""
+
+    async def get(self, asset_id: str) -> None:
+        percent = self.console_settings.term_conversion_percent
+        plan = await self.use(conversions.quote_conversion, owner=self.me, asset_id=asset_id, percent=percent, now=self.now)
+        self.fragment("_convert.html", plan=plan, percent=percent)
 
 
 class Disks(Page):

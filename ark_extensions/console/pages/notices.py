@@ -28,6 +28,8 @@ PLACES = {
     "term_over": "assets",
     "term_renewed": "assets",
     "recharged": "wallet",
+    "term_converted": "wallet",
+    "posting_halted": "admin/money",
 }
 
 

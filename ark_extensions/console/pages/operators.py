@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from ark_extensions.console.pages.admin import AdminPage
 from ark_extensions.console.pages.plots import plot
+from ark_extensions.console.pages.words import ACTS as ACT_WORDS
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.offers import PriceVersion, price_at
 from ark_extensions.payments.manual import transfer_reference
-from ark_extensions.usecases import audit, bills, books, market, price_changes, recharges, vouchers
+from ark_extensions.usecases import audit, bills, books, halts, market, price_changes, recharges, vouchers
 
 SPANS = ("30", "7", "90", "365")
 STATUSES = ("pending", "paid", "cancelled", "all")
@@ -31,8 +33,9 @@ class Revenue(AdminPage):
         owed = await self.use(bills.receivables)
         drawn = plot({day: {"revenue": micros} for day, micros in found.by_day}, first, days)
         await self.page(
-            "admin_money.html", tab="revenue", days=days, spans=sorted(SPANS, key=int), takings=found, plot=drawn, owed=owed.items
-        )
+            "admin_money.html", tab="revenue", days=days, spans=sorted(SPANS, key=int), takings=found, plot=drawn, owed=owed.items,
+            halt=await self.use(halts.posting_halt),
+        )  # fmt: skip
 
 
 class Books(AdminPage):
@@ -118,14 +121,19 @@ class PriceDialog(AdminPage):
 
 
 class Acts(AdminPage):
+    """The record, by page; what is chosen (act, on whom, by whom) goes with the way to older ones."""
+
     section = "admin-money"
 
     async def get(self) -> None:
         before = self.get_query_argument("before", "")
+        chosen = {name: self.get_query_argument(name, "").strip()[:255] or None for name in ("act", "subject", "actor")}
         page = await self.use(
-            audit.list_acts, before=int(before[:15]) if before.isascii() and before.isdigit() else None, limit=ACTS_A_PAGE
+            audit.list_acts, **chosen, before=int(before[:15]) if before.isascii() and before.isdigit() else None, limit=ACTS_A_PAGE
         )
+        wanted = urlencode({name: value for name, value in chosen.items() if value})
+        context = {"acts": page.items, "next": page.next, "more": f"&{wanted}" if wanted else ""}
         if before:
-            self.fragment("_acts.html", acts=page.items, next=page.next)
+            self.fragment("_acts.html", **context)
         else:
-            await self.page("admin_acts.html", tab="acts", acts=page.items, next=page.next)
+            await self.page("admin_acts.html", tab="acts", kinds=tuple(ACT_WORDS), chosen=chosen, **context)

@@ -44,6 +44,7 @@ KINDS = {
     "correct": _("Correction"),
     "expire": _("Credit expired"),
     "pay_back": _("Paid back"),
+    "convert": _("Compute given up"),
     "revenue": _("Revenue"),
     "…": _("Others"),
 }
@@ -63,10 +64,12 @@ ACTS = {
     "vouchers": _("Vouchers made"),
     "price": _("Price set"),
     "confirm_transfer": _("Transfer confirmed"),
+    "convert": _("Compute given up"),
+    "resume_posting": _("Posting resumed"),
 }
 
 #: where a notice leads
-PLACES = {"recharge": _("Recharge"), "assets": _("My compute"), "wallet": _("Wallet")}
+PLACES = {"recharge": _("Recharge"), "assets": _("My compute"), "wallet": _("Wallet"), "admin/money": _("Money")}
 
 #: who acts, when it is no person
 ACTORS = {
@@ -129,6 +132,9 @@ BROWSER_WORDS = {
     "transfer_confirmed": _("The transfer of {name} was confirmed."),
     "vouchers_made": _("The vouchers were made. Copy the codes now: they are not shown again."),
     "price_set": _("The price was set."),
+    "account_saved": _("Saved."),
+    "converted": _("{name} was given up. The money is in your wallet."),
+    "posting_resumed": _("Posting goes on."),
     "ssh_key_added": _("The key {name} works now."),
     "ssh_key_deleted": _("The key {name} was deleted. What it had opened ends within seconds."),
     "ssh_ended": _("Your SSH connections end within seconds."),

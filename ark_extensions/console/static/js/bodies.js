@@ -34,13 +34,13 @@ function recharged(form) {
 
 function vouchers(form) {
   const days = text(form, "credit_days");
-  return {
+  return once(form, {
     amount: text(form, "amount"),
     count: wholeNumber(text(form, "count")),
     expires_at: utcOf(form.elements.expires_at.value),
     credit_days: days ? wholeNumber(days) : null,
     reason: text(form, "reason"),
-  };
+  });
 }
 
 export const bodies = {
@@ -54,6 +54,8 @@ export const bodies = {
   recharge: (form) => once(form, { provider: form.elements.provider.value, amount: recharged(form) }),
   voucher: (form) => ({ code: text(form, "code") }),
   act: (form) => once(form, { amount: text(form, "amount"), reason: text(form, "reason") }),
+  credit: (form) => once(form, { amount: text(form, "amount"), expires_at: utcOf(form.elements.expires_at.value) || null, reason: text(form, "reason") }),
+  account: (form) => ({ email: text(form, "email") || null, mailed: form.elements.mailed.value }),
   refund: (form) => once(form, { subject: text(form, "subject"), amount: text(form, "amount"), reason: text(form, "reason") }),
   freeze: (form) => ({ frozen: true, reason: text(form, "reason") }),
   free: (form) => ({ frozen: false, reason: text(form, "reason") }),
