@@ -241,7 +241,6 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
                 asking = loop.create_task(answers(address, timeout_seconds=3.0))
                 await asyncio.wait([asking, ending], return_when=asyncio.FIRST_COMPLETED)
                 if ending.done():
-                    asking.cancel()
                     ending.result()  # raises
                 if asking.result():
                     return

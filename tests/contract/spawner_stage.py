@@ -7,6 +7,8 @@ commands for the test, and can fail at any stage.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 import tempfile
 import urllib.parse
@@ -14,14 +16,17 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyterhub import orm, roles
 from jupyterhub.objects import Hub
 from jupyterhub.user import User
+from kubespawner import KubeSpawner
+from kubespawner.clients import load_config
 from tornado.httpclient import AsyncHTTPClient
 from traitlets.config import Config
 
+from ark_extensions.domain import cluster as cluster_names
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
@@ -30,7 +35,11 @@ from ark_extensions.usecases import events, market, orders, users, workspaces
 from ark_extensions.usecases.views import EventView, WorkspaceOrder, WorkspaceView
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from ark_spawner.cgroups import ControlGroups
+from ark_spawner.kube import ArkKubeSpawner
 from ark_spawner.local import ArkLocalSpawner
+from ark_spawner.pod import Cluster
+from tests.cluster_stand_in import StandIn
+from tests.cluster_stand_in_node import SandboxNode
 
 SERVER = """\
 #!/usr/bin/python3 -I
@@ -47,7 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, *a): pass
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer): daemon_threads = True
-Server(("127.0.0.1", urllib.parse.urlparse(os.environ["JUPYTERHUB_SERVICE_URL"]).port), Handler).serve_forever()
+Server((os.environ.get("POD_IP", "127.0.0.1"), urllib.parse.urlparse(os.environ["JUPYTERHUB_SERVICE_URL"]).port), Handler).serve_forever()
 """
 IMAGES = {
     "good": SERVER,
@@ -86,27 +95,27 @@ def _empty_database() -> bytes:
 
 
 class Stage:
-    """One installation on local directories. ``sandbox``: which of the local runtime's two forms."""
+    """One installation in one runtime; what tests ask of the runtime itself is at the end of each."""
 
-    def __init__(self, place: Path, *, sandbox: bool) -> None:
+    spawner_class: ClassVar[type]
+
+    def __init__(self, place: Path) -> None:
         self.place = place
         url = f"sqlite:///{place / 'ark.sqlite'}"
         (place / "ark.sqlite").write_bytes(_empty_database())
         self.storage = Storage(url)
         self.volumes = LocalDirVolumes(place)
-        self.groups = ControlGroups("stage")
         market.set_nodes(self.storage, nodes=[Node("local", 8, 8192)])
         market.seed_catalog(self.storage, catalog=CATALOG, now=now())
         for name in ("alice", "bob"):
             users.ensure_user(self.storage, name=name, admin=False, opening_credit_micros=100 * MICROS, now=now())
+        self.images = {name: self._image(name, text) for name, text in IMAGES.items()}
         self.config = Config()
-        self.config.ArkLocalSpawner.update(
+        self.traits = self.config[self.spawner_class.__name__]
+        self.traits.update(
             {
                 "open_storage": lambda: self.storage,
                 "open_volumes": lambda: self.volumes,
-                "control_groups": lambda: self.groups,
-                "images": {name: str(self._image(name, text)) for name, text in IMAGES.items()},
-                "sandbox": sandbox,
                 "apply_user_options": lambda spawner, options: None,
                 "patience_seconds": 10,
                 "start_timeout": 30,
@@ -114,6 +123,9 @@ class Stage:
             }
         )
         self.start_hub()
+
+    async def open(self) -> None:
+        """What has to be there before the first start."""
 
     def _image(self, name: str, server: str) -> Path:
         program = self.place / "images" / name / "bin" / "jupyterhub-singleuser"
@@ -147,7 +159,7 @@ class Stage:
                 roles.assign_default_roles(self.db, row)
             settings = {
                 "hub": Hub(ip="127.0.0.1", port=1, base_url="/hub/"),
-                "spawner_class": ArkLocalSpawner,
+                "spawner_class": self.spawner_class,
                 "config": self.config,
                 "base_url": "/",
                 "allow_named_servers": True,
@@ -205,16 +217,112 @@ class Stage:
         """Newest first."""
         return list(events.list_events(self.storage, owner=user, name=name).items)
 
-    def runs_on_disk(self) -> list[str]:
-        runs = self.place / "runs"
-        return [path.name for path in runs.iterdir()] if runs.exists() else []
-
     async def close(self) -> None:
         for user in self._users.values():
             for name in list(user.spawners):
                 if name and user.spawners[name]._launch_id is not None:
                     await user.stop(name)
         self.storage.close()
+
+    # what each runtime does in its own way
+
+    def runs(self) -> list[str]:
+        """What there is of runs, whether they work or not."""
+        raise NotImplementedError
+
+    def disks(self) -> list[str]:
+        """The workspaces that have a data disk."""
+        raise NotImplementedError
+
+    def home(self, workspace_id: str) -> Path:
+        """Where the data disk's files are on this machine."""
+        raise NotImplementedError
+
+    def kill_server(self, name: str = "w1", *, user: str = "alice") -> None:
+        """Its server dies."""
+        raise NotImplementedError
+
+    def which_run(self, name: str = "w1", *, user: str = "alice") -> object:
+        """Something that is the same as long as it is the same run."""
+        raise NotImplementedError
+
+
+class LocalStage(Stage):
+    """On local directories. ``sandbox``: which of the local runtime's two forms."""
+
+    spawner_class = ArkLocalSpawner
+
+    def __init__(self, place: Path, *, sandbox: bool) -> None:
+        super().__init__(place)
+        groups = ControlGroups("stage")
+        images = {name: str(directory) for name, directory in self.images.items()}
+        self.traits.update({"control_groups": lambda: groups, "images": images, "sandbox": sandbox})
+
+    def runs(self) -> list[str]:
+        runs = self.place / "runs"
+        return [path.name for path in runs.iterdir()] if runs.exists() else []
+
+    def disks(self) -> list[str]:
+        disks = self.place / "disks"
+        return [path.name for path in disks.iterdir()] if disks.exists() else []
+
+    def home(self, workspace_id: str) -> Path:
+        return self.place / "disks" / workspace_id
+
+    def kill_server(self, name: str = "w1", *, user: str = "alice") -> None:
+        popen = self.user(user).spawners[name]._run.popen
+        os.kill(popen.pid, signal.SIGKILL)
+        popen.wait()
+
+    def which_run(self, name: str = "w1", *, user: str = "alice") -> object:
+        return self.user(user).spawners[name]._run.mark
+
+
+class KubeStage(Stage):
+    """In pods: the API is the tests' stand-in, and its node runs them in sandboxes."""
+
+    spawner_class = ArkKubeSpawner
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.api = StandIn()
+        self.node = SandboxNode(self.api, place, {name: path / "bin/jupyterhub-singleuser" for name, path in self.images.items()})
+        self.api.node = self.node
+        self.traits.update({"cluster": Cluster(data_disk_default_gib=1), "namespace": "stage", "k8s_api_request_timeout": 2})
+
+    async def open(self) -> None:
+        await self.api.start()
+        ArkKubeSpawner.use_kubeconfig(self.api.write_kubeconfig(self.place / "kubeconfig"))
+        load_config.cache_clear()
+        await KubeSpawner._stop_all_reflectors()
+
+    def restart_hub(self) -> None:
+        super().restart_hub()
+        for watch in KubeSpawner.reflectors.values():
+            watch.watch_task.cancel()
+        KubeSpawner.reflectors.clear()
+
+    async def close(self) -> None:
+        self.api.heal()
+        await super().close()
+        await KubeSpawner._stop_all_reflectors()
+        await self.api.close()
+
+    def runs(self) -> list[str]:
+        return [*self.api.objects["pods"], *self.api.objects["secrets"]]
+
+    def disks(self) -> list[str]:
+        return [claim["metadata"]["labels"][cluster_names.WORKSPACE] for claim in self.api.objects["persistentvolumeclaims"].values()]
+
+    def home(self, workspace_id: str) -> Path:
+        return self.node.claim(cluster_names.claim_name(workspace_id))
+
+    def kill_server(self, name: str = "w1", *, user: str = "alice") -> None:
+        [pid] = self.node.processes()
+        os.killpg(pid, signal.SIGKILL)
+
+    def which_run(self, name: str = "w1", *, user: str = "alice") -> object:
+        return [pod["metadata"]["uid"] for pod in self.api.pods()]
 
 
 async def eventually(what: Callable[[], Any] | Callable[[], Awaitable[Any]], *, seconds: float = 60.0) -> None:

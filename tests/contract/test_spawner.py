@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from jupyterhub.spawner import SpawnException
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.workspaces import State
 from ark_extensions.usecases import books, launches, market, wallet
-from tests.contract.spawner_stage import CATALOG, Stage, eventually, now
+from tests.contract.spawner_stage import CATALOG, KubeStage, LocalStage, Stage, eventually, now
 
 
 def can_sandbox() -> bool:
@@ -23,12 +22,13 @@ def can_sandbox() -> bool:
     return Path(line[0]).exists() and subprocess.run(line, capture_output=True, timeout=20, check=False).returncode == 0
 
 
-RUNTIMES = ["sandbox", "no-sandbox"] if can_sandbox() else ["no-sandbox"]
+RUNTIMES = ["sandbox", "no-sandbox", "pods"] if can_sandbox() else ["no-sandbox"]
 
 
 @pytest.fixture(params=RUNTIMES)
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path, sandbox=request.param == "sandbox")
+    made = KubeStage(tmp_path) if request.param == "pods" else LocalStage(tmp_path, sandbox=request.param == "sandbox")
+    await made.open()
     yield made
     await made.close()
 
@@ -52,7 +52,7 @@ def left_over(stage: Stage) -> list[str]:
 
 
 def no_trace_of_a_run(stage: Stage) -> None:
-    assert stage.runs_on_disk() == []
+    assert stage.runs() == []
     assert left_over(stage) == []
 
 
@@ -112,7 +112,7 @@ async def test_its_progress_is_told(stage: Stage) -> None:
     listening = asyncio.ensure_future(listen())
     await task
     listening.cancel()
-    assert told[0].startswith("Checking the order") and "Starting the workspace" in told
+    assert told[0].startswith("Checking the order") and "Waiting for the workspace to answer" in told
 
 
 # the gate
@@ -135,7 +135,7 @@ async def test_invented_options_are_refused_and_leave_nothing(stage: Stage, opti
     assert 400 <= refusal.status_code < 500 and refusal.message
     assert "evil" not in stage.user().orm_spawners and "evil" not in stage.user().spawners
     no_trace_of_a_run(stage)
-    assert not (stage.place / "disks").exists()
+    assert stage.disks() == []
 
 
 async def test_another_users_workspace_is_refused_and_left_alone(stage: Stage) -> None:
@@ -206,7 +206,7 @@ async def test_a_server_that_dies_is_an_answer_at_once_with_its_log_in_the_detai
 
 
 async def test_a_server_that_never_answers_is_ended(stage: Stage) -> None:
-    stage.config.ArkLocalSpawner.patience_seconds = 1
+    stage.traits.patience_seconds = 1
     refusal = await failed(stage, "silent")
     assert refusal.reason == "no_answer"
 
@@ -223,7 +223,7 @@ async def test_a_dataset_that_is_gone_from_the_disk(stage: Stage) -> None:
 async def test_a_start_that_is_stopped_half_way_leaves_nothing(stage: Stage) -> None:
     mine = stage.order("silent")
     task = stage.begin("w1", {"workspace": mine.id})
-    await eventually(lambda: stage.runs_on_disk() != [])
+    await eventually(lambda: stage.runs() != [])
     launches.request_stop(stage.storage, owner="alice", name="w1", actor="alice", reason=StopReason.USER, now=now())
     task.cancel()
     await stage.stop()
@@ -254,9 +254,12 @@ async def test_a_server_that_dies_later_closes_its_run_and_says_so(stage: Stage)
     stage.order()
     await stage.start()
     spawner = stage.user().spawners["w1"]
-    os.kill(spawner._run.popen.pid, signal.SIGKILL)
-    await eventually(lambda: spawner._run.popen.poll() is not None)
-    assert await spawner.poll() == 137
+    stage.kill_server()
+
+    async def dead() -> bool:
+        return await spawner.poll() == 137
+
+    await eventually(dead)
     await stage.user().stop("w1")
     assert stage.workspace().state == State.STOPPED
     assert any("ended by itself" in event.message.msgid for event in stage.events())
@@ -292,6 +295,7 @@ async def test_a_hub_killed_before_it_stored_the_start_finds_the_process_all_the
     no_trace_of_a_run(stage)
 
 
+@pytest.mark.parametrize("stage", [name for name in RUNTIMES if name != "pods"], indirect=True)
 async def test_a_reused_process_number_is_not_taken_for_ours(stage: Stage) -> None:
     stage.order()
     await stage.start()
@@ -309,10 +313,10 @@ async def test_a_reused_process_number_is_not_taken_for_ours(stage: Stage) -> No
 async def test_a_process_that_a_dead_hub_left_is_ended_before_the_next_start(stage: Stage) -> None:
     stage.order()
     await stage.start()
-    old = stage.user().spawners["w1"]._run.mark
+    old, before = stage.which_run(), len(stage.runs())
     stage.start_hub()  # a Hub that knows nothing at all
     await stage.start()
-    assert not Path(f"/proc/{old.pid}").exists() or stage.user().spawners["w1"]._run.mark != old
+    assert stage.which_run() != old and len(stage.runs()) == before
 
 
 # names and disks
@@ -330,7 +334,7 @@ async def test_removing_the_hubs_row_keeps_the_data_disk(stage: Stage) -> None:
     await stage.start()
     await stage.stop()
     await stage.user()._delete_spawner("w1")
-    assert (stage.place / "disks" / mine.id).is_dir()
+    assert stage.disks() == [mine.id] and stage.home(mine.id).is_dir()
 
 
 async def test_a_stop_revokes_the_servers_tokens_also_after_a_restart_of_the_hub(stage: Stage) -> None:
@@ -383,6 +387,6 @@ async def test_a_stop_lets_the_server_say_goodbye(stage: Stage) -> None:
     await stage.run("(sleep 300 & sleep 300 &) </dev/null >/dev/null 2>&1")
     began = asyncio.get_running_loop().time()
     await stage.stop()
-    assert (stage.place / "disks" / mine.id / "goodbye").read_text() == "said"
+    assert (stage.home(mine.id) / "goodbye").read_text() == "said"
     assert asyncio.get_running_loop().time() - began < 5
     no_trace_of_a_run(stage)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ark_extensions.usecases import market
-from tests.contract.spawner_stage import Stage, eventually, now
+from tests.contract.spawner_stage import LocalStage, Stage, eventually, now
 from tests.contract.test_spawner import RUNTIMES
 
 pytestmark = pytest.mark.skipif("sandbox" not in RUNTIMES, reason="bubblewrap cannot run on this machine")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif("sandbox" not in RUNTIMES, reason="bubblewrap ca
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path, sandbox=True)
+    made = LocalStage(tmp_path, sandbox=True)
     yield made
     await made.close()
 
