@@ -94,7 +94,7 @@ class Kubernetes(BaseModel):
     images: dict[str, str] = Field(
         default_factory=dict, description="the catalogue's image reference → the image that the cluster pulls; others are used as they are"
     )
-    image_environment: str = Field("/opt/ark/environment", description="directory of the Python environment inside the images")
+    image_environment: str = Field("/opt/ark/python", description="directory of the Python environment inside the images")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field("IfNotPresent", description="when images are pulled")
     image_pull_seconds: int = Field(1800, ge=0, description="how long pulling an image may take beside `start_timeout_seconds`")
     image_pull_secrets: list[str] = Field(default_factory=list, description="names of secrets to pull images with")

@@ -66,7 +66,7 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
         None, allow_none=True, help="Called without arguments; returns the Volumes, where this process can reach the shared files"
     ).tag(config=True)
     mirrors = Instance(Mirrors, (), help="mirrors that every process of a workspace learns of").tag(config=True)
-    image_environment = Unicode("/opt/ark/environment", help="directory of the Python environment in images").tag(config=True)
+    image_environment = Unicode("/opt/ark/python", help="directory of the Python environment in images").tag(config=True)
     console_api_url = Unicode(help="where a workspace reaches the platform's API").tag(config=True)
     server_args = List(Unicode(), help="further arguments of jupyterhub-singleuser").tag(config=True)
     patience_seconds = Integer(120, help="a server that does not answer by then has failed to start").tag(config=True)

@@ -60,14 +60,14 @@ CAMPUS = Cluster(
     labels={"hub.jupyter.org/network-access-hub": "true"},
 )
 CASES = {"cpu": (SPEC, SMALL), "gpu-with-data": (GPU, CAMPUS), "payg-on-campus": (replace(SPEC, node="cpu-1"), CAMPUS)}
-PROGRAM = ["/opt/ark/environment/bin/jupyterhub-singleuser"]
+PROGRAM = ["/opt/ark/python/bin/jupyterhub-singleuser"]
 TOKENS = {"JUPYTERHUB_API_TOKEN": "hunter2", "JPY_API_TOKEN": "hunter2"}
 
 
 def environment(spec: LaunchSpec) -> dict[str, str]:
     hub = {"JUPYTERHUB_USER": spec.owner, "JUPYTERHUB_API_URL": "http://hub:8081/hub/api", **TOKENS}
     return workspace_environment(
-        spec, hub=hub, mirrors=Mirrors(), environment_prefix=PurePosixPath("/opt/ark/environment"), api_url="http://console/api/v1"
+        spec, hub=hub, mirrors=Mirrors(), environment_prefix=PurePosixPath("/opt/ark/python"), api_url="http://console/api/v1"
     )
 
 
