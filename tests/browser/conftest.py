@@ -87,7 +87,7 @@ def visit(platform: Platform, chromium: Browser, request: pytest.FixtureRequest)
         password = password or platform.add_user(name)
         options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", **options}
         context = chromium.new_context(viewport={"width": width, "height": 900 if width > 500 else 780}, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         problems: list[str] = []
         page = context.new_page()

@@ -106,20 +106,25 @@ def test_a_folder_goes_up_as_a_folder(visit: Visit, tmp_path: Path) -> None:
     assert not visitor.problems
 
 
+def slow_down(page: Page, bytes_a_second: int) -> None:
+    """So that there is time to act on an upload while it runs; -1: as fast as it goes."""
+    limits = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": bytes_a_second}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", limits)
+
+
 def test_a_large_upload_pauses_and_goes_on_after_the_service_was_killed(visit: Visit, tmp_path: Path) -> None:
     visitor = visit()
     page = netdisk(visitor)
     data = os.urandom(MIB) * 160
     (tmp_path / "big.bin").write_bytes(data)
-    session = page.context.new_cdp_session(page)
-    slow = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * MIB}
-    session.send("Network.emulateNetworkConditions", slow)
+    slow_down(page, 12 * MIB)
     upload(page, tmp_path / "big.bin")
     expect(page.locator(".nd-tray li")).to_contain_text(re.compile(r"[1-9]\d* % · "))
     visitor.shot("netdisk-transfer")
     page.get_by_role("button", name="Pause: big.bin").click()
     expect(page.locator(".nd-tray li")).to_contain_text("paused at")
     visitor.platform.kill("netdisk")
+    slow_down(page, -1)
     page.get_by_role("button", name="Resume: big.bin").click()
     expect(row(page, "big.bin")).to_be_visible(timeout=60_000)
     assert (tree(visitor) / "big.bin").read_bytes() == data
@@ -131,11 +136,9 @@ def test_an_upload_goes_on_after_the_tab_was_closed(visit: Visit, tmp_path: Path
     page = netdisk(visitor)
     data = os.urandom(MIB) * 150
     (tmp_path / "big.bin").write_bytes(data)
-    session = page.context.new_cdp_session(page)
-    slow = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * MIB}
-    session.send("Network.emulateNetworkConditions", slow)
+    slow_down(page, 20 * MIB)
     upload(page, tmp_path / "big.bin")
-    expect(page.locator(".nd-tray li")).to_contain_text(re.compile(r"(4[4-9]|[5-8]\d) % · "), timeout=30_000)
+    expect(page.locator(".nd-tray li")).to_contain_text(re.compile(r"(4[4-9]|[5-8]\d) % · "), timeout=60_000)
     page.close(run_before_unload=False)
     visitor.page = page = visitor.page.context.new_page()
     netdisk(visitor)

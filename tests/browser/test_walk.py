@@ -120,7 +120,7 @@ def enter(visitor: Visitor, name: str, editor: str) -> Page:
     with visitor.page.expect_popup() as opened:
         visitor.page.get_by_role("menuitem", name=editor).click()
     page = opened.value
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     return page
 
 
@@ -167,20 +167,26 @@ def run_notebook(page: Page, visitor: Visitor, name: str, file: str, cells: list
     page.goto(f"{server(visitor, name)}/lab/tree/{quote(file)}?reset", wait_until="domcontentloaded")
     notebook = page.locator(".jp-NotebookPanel:visible")
     notebook.wait_for(timeout=EDITOR_MS)
-    wait_until(lambda: is_connected(page, visitor, name), seconds=60, message="the kernel does not answer")
-    wait_until(lambda: run_all(page, notebook), seconds=60, message="the kernel took no cell")
-    expect(notebook.locator(".jp-OutputArea-output").last).to_contain_text(last, timeout=60_000)
+    wait_until(lambda: is_connected(page, visitor, name), seconds=120, message="the kernel does not answer")
+    wait_until(lambda: run_all(page, notebook), seconds=120, message="the kernel took no cell")
+    expect(notebook.locator(".jp-OutputArea-output").last).to_contain_text(last, timeout=EDITOR_MS)
+    expect(notebook.locator(".jp-InputPrompt", has_text="*")).to_have_count(0, timeout=EDITOR_MS)
     output = "\n".join(notebook.locator(".jp-OutputArea-output").all_inner_texts())
     save(page)
     assert last in read(page, visitor, name, file)
     return output
 
 
+def menu(page: Page, name: str) -> None:
+    """Open a menu of JupyterLab, in either language."""
+    page.get_by_role("menuitem", name=re.compile(rf"^({name})$")).click()
+
+
 def save(page: Page) -> None:
     """With the menu, to its end: Jupyter writes a notebook in place, and who reads it meanwhile is told that it is unreadable."""
-    page.get_by_role("menuitem", name="File", exact=True).click()
+    menu(page, "File|文件")
     with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents/" in answer.url, timeout=60_000) as saved:
-        page.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).click()
+        page.locator(".lm-Menu-item[data-command='docmanager:save']").click()
     assert saved.value.ok, f"{saved.value.status} {saved.value.text()[:500]}"
 
 
@@ -188,19 +194,19 @@ def run_all(page: Page, notebook: Locator) -> bool:
     """False when JupyterLab took no cell: it calls a kernel idle a moment before it is connected to it, and drops what is asked then."""
     dialog = page.locator(".jp-Dialog")
     assert dialog.count() == 0, dialog.inner_text()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    menu(page, "Run|运行")
+    page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
     try:
-        expect(notebook.locator(".jp-InputPrompt").first).to_have_text(re.compile(r"\[[*\d]"), timeout=2_000)
+        expect(notebook.locator(".jp-InputPrompt").first).to_have_text(re.compile(r"\[[*\d]"), timeout=5_000)
     except AssertionError:
         return False
     return True
 
 
 def is_connected(page: Page, visitor: Visitor, name: str) -> bool:
-    """The page's socket to its kernel stands, and the kernel has answered."""
-    kernels = page.request.get(f"{server(visitor, name)}/api/kernels").json()
-    return any(kernel["connections"] > 0 and kernel["execution_state"] == "idle" for kernel in kernels)
+    """The page's socket to its kernel stands, and the kernel has answered. Jupyter may answer 500 while a kernel is being made."""
+    answer = page.request.get(f"{server(visitor, name)}/api/kernels")
+    return answer.ok and any(kernel["connections"] > 0 and kernel["execution_state"] == "idle" for kernel in answer.json())
 
 
 def server(visitor: Visitor, name: str) -> str:
@@ -229,11 +235,11 @@ def edit_in_vscode(visitor: Visitor, name: str, lab: Page) -> None:
     explorer = page.locator(".monaco-workbench .explorer-folders-view")
     explorer.wait_for(timeout=EDITOR_MS)
     for shown in ("imported_datasets", "note.py", TRAIN):
-        expect(explorer).to_contain_text(shown, timeout=30_000)
+        expect(explorer).to_contain_text(shown, timeout=60_000)
     shot(page, "walk-09-vscode")
     explorer.get_by_text("note.py").dblclick()
     text = page.locator(".editor-instance .view-lines")
-    expect(text).to_contain_text("from", timeout=30_000)
+    expect(text).to_contain_text("from", timeout=60_000)
     text.click()
     page.keyboard.press("Control+End")
     page.keyboard.type("answer = 42")
