@@ -70,7 +70,9 @@ def test_monthly_compute_is_bought_worked_on_and_stands_in_the_bill(visit: Visit
     row = page.locator("#terms tbody tr")
     expect(row).to_have_count(1)
     expect(row).to_contain_text("not used yet")
-    row.get_by_role("switch").check()
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+        row.get_by_role("switch").check()
+    assert saved.value.ok
     page.reload()
     expect(row.get_by_role("switch")).to_be_checked()
     _renew(page, one_month)
