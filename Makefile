@@ -34,11 +34,14 @@ cluster: ## a real single-node Kubernetes for tests, as root [DIR=.cluster]
 cluster-down: ## take it down: nothing of it is left [DIR=.cluster]
 	@$(CLUSTER) down $(DIR_OPTION)
 
+images: ## build the images of workspaces and Hub, and bring them into that cluster [DIR=.cluster PYTORCH=1]
+	@$(CLUSTER) images $(DIR_OPTION) $(if $(filter-out 0,$(PYTORCH)),--pytorch)
+
 test-env:
 	@$(BOOTSTRAP) test-env $(if $(filter-out 0,$(NO_VSCODE)),--no-vscode)
 
-test: test-env ## run all tests [TIERS="unit contract integration browser" ARGS=…]
-	@$(DEV)/python tests/tiers.py $(TIERS) $(if $(ARGS),-- $(ARGS))
+test: test-env ## run all tests [TIERS="unit contract integration browser cluster" ARGS=…]
+	@$(DEV)/python -m tests.tiers $(TIERS) $(if $(ARGS),-- $(ARGS))
 
 soak: test-env ## the money tests for hours: 1,000,000 simulated steps, 100,000 kills
 	@ARK_SOAK_STEPS=1000000 ARK_KILLS=100000 PYTHONPATH=. $(DEV)/python -m pytest -q tests/integration/test_money_simulation.py \

@@ -18,12 +18,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.kubernetes import build as kubernetes
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "test-results"
 #: a lane that hangs is ended: minutes that one of the tier may take at most
-TIERS = {"unit": 5, "contract": 15, "integration": 30, "browser": 20}
+TIERS = {"unit": 5, "contract": 15, "integration": 30, "browser": 20, "cluster": 20}
 #: tiers that run alone: what they promise is their speed
 ALONE = ("unit",)
+#: tiers that run after all others: a Kubernetes beside them would take their machine
+LAST = ("cluster",)
 #: lanes of a tier by the names of their modules; what is in none of them is a lane of its own
 LANES = {
     "integration": {
@@ -93,7 +97,12 @@ def main(arguments: Sequence[str]) -> int:
             outcomes[tier].append(Outcome(tier, why=why))
         else:
             lanes += lanes_of(tier)
-    for beside in ([lane for lane in lanes if lane.tier in ALONE], [lane for lane in lanes if lane.tier not in ALONE]):
+    first, last = ([lane for lane in lanes if lane.tier in tiers_of] for tiers_of in (ALONE, LAST))
+    for beside in (first, [lane for lane in lanes if lane not in (*first, *last)], last):
+        if beside is last and last and (why := build_cluster()):
+            print(why)
+            outcomes["cluster"].append(Outcome("cluster", why=why))
+            continue
         for lane, outcome in run_lanes(beside, options):
             outcomes[lane.tier].append(outcome)
     print_table(outcomes)
@@ -181,7 +190,19 @@ def cannot_run(tier: str) -> str:
         return f"The {tier} tier cannot run: bubblewrap is missing (`sudo apt-get install -y bubblewrap`)."
     if tier == "browser" and shutil.which("chromium") is None:
         return "The browser tier cannot run: Chromium is missing (`sudo apt-get install -y chromium`)."
+    if tier == "cluster" and not os.environ.get("KUBECONFIG") and (found := kubernetes.problems()):
+        return f"The cluster tier cannot run: {'; '.join(found)}."
     return ""
+
+
+def build_cluster() -> str:
+    """Build what the tests' own Kubernetes and its images are made of, with progress and outside the tier's time; a sentence if that
+    does not work out."""
+    if os.environ.get("KUBECONFIG"):
+        return ""
+    command = [sys.executable, "-m", "tests.kubernetes", "build"]
+    built = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    return "" if built.returncode == 0 else "The cluster tier cannot run: what it stands on could not be built (see above)."
 
 
 def read_report(lane: Lane, seconds: float) -> Outcome:

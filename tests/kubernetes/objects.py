@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.kubernetes.place import NAMESPACE, STORAGE_CLASS, Place
@@ -9,12 +10,12 @@ from tests.kubernetes.place import NAMESPACE, STORAGE_CLASS, Place
 GPU = "nvidia.com/gpu"
 GPU_MODEL = "NVIDIA-A100-SXM4-80GB"
 GPU_COUNT = 4
-#: claims that many pods write to, or read from: their directories are ``shared/<name>`` on the host
-SHARED = {"ark-netdisk": "netdisk", "ark-catalogue": "catalogue"}
+#: the claim of what workspaces share: netdisk and catalogue, in directories of the platform's own layout
+FILES = "ark-files"
 
 
 def fresh(place: Place) -> list[dict[str, Any]]:
-    return [_namespace(), _storage_class(), *(thing for claim, name in SHARED.items() for thing in _shared(place, claim, name))]
+    return [namespace(), storage_class(), *files(NAMESPACE, place.shared)]
 
 
 def node_labels() -> dict[str, str]:
@@ -28,12 +29,12 @@ def node_status() -> dict[str, Any]:
     return {"status": {"capacity": count, "allocatable": count}}
 
 
-def _namespace() -> dict[str, Any]:
+def namespace(name: str = NAMESPACE) -> dict[str, Any]:
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def _storage_class() -> dict[str, Any]:
+def storage_class() -> dict[str, Any]:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -45,23 +46,22 @@ def _storage_class() -> dict[str, Any]:
     }
 
 
-def _shared(place: Place, claim: str, name: str) -> list[dict[str, Any]]:
-    size, modes = {"storage": "1Ti"}, ["ReadWriteMany"]
+def files(namespace: str, directory: Path) -> list[dict[str, Any]]:
+    """A directory of this machine as the claim `FILES` of a name space, for many pods at once: it stands for NFS."""
+    size, modes, name = {"storage": "1Ti"}, ["ReadWriteMany"], f"{FILES}-{namespace}"
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": claim},
+        "metadata": {"name": name},
         "spec": {
             "capacity": size,
             "accessModes": modes,
             "storageClassName": "",
             "persistentVolumeReclaimPolicy": "Retain",
-            "claimRef": {"namespace": NAMESPACE, "name": claim},
-            "hostPath": {"path": str(place.shared / name)},
+            "claimRef": {"namespace": namespace, "name": FILES},
+            "hostPath": {"path": str(directory)},
         },
     }
-    spec = {"accessModes": modes, "storageClassName": "", "volumeName": claim, "resources": {"requests": size}}
-    return [
-        volume,
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim, "namespace": NAMESPACE}, "spec": spec},
-    ]
+    spec = {"accessModes": modes, "storageClassName": "", "volumeName": name, "resources": {"requests": size}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": FILES, "namespace": namespace}, "spec": spec}
+    return [volume, claim]

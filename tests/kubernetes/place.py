@@ -103,7 +103,7 @@ class Place:
 
     @property
     def shared(self) -> Path:
-        """``netdisk`` and ``catalogue``: what the read-write-many volumes hold, readable from the host."""
+        """What the claim for netdisk and catalogue holds."""
         return self.directory / "shared"
 
     def problem(self) -> str:

@@ -14,13 +14,17 @@ from pathlib import Path
 
 from ark_extensions.environments import PROJECT
 from tests.kubernetes import objects, parts, teardown
+from tests.kubernetes.archives import archive, pause_layer
 from tests.kubernetes.build import Programs
-from tests.kubernetes.images import archive, pause_layer
 from tests.kubernetes.place import API_PORT, NAMESPACE, NODE, UID, Network, Place, Running, started_at
 
 API_SECONDS, NODE_SECONDS = 120.0, 120.0
 MOST_CLUSTERS = 50
 NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--fork", "--mount-proc", "--propagation", "private")
+
+
+#: the parents of first processes; they end with their cluster, and Python complains of children that it has forgotten
+_PARENTS: list[subprocess.Popen[bytes]] = []
 
 
 class NotUp(Exception):
@@ -94,6 +98,7 @@ def _start(place: Place) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _PARENTS.append(parent)
     deadline = time.monotonic() + 10
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while time.monotonic() < deadline and parent.poll() is None:
@@ -123,10 +128,9 @@ def _lay_cable(running: Running) -> bool:
 
 def _write(place: Place, network: Network, built: Programs) -> None:
     """All files that the parts read."""
-    for directory in (place.config / "cni", place.logs, place.bin, place.disks, *(place.shared / name for name in objects.SHARED.values())):
+    for directory in (place.config / "cni", place.logs, place.bin, place.disks, place.shared):
         directory.mkdir(parents=True, exist_ok=True)
-    for name in objects.SHARED.values():
-        os.chown(place.shared / name, UID, UID)
+    os.chown(place.shared, UID, UID)
     addresses = f"{network.node},{network.services.rsplit('.', 1)[0]}.1,127.0.0.1"
     certificates = [str(built.control / "certificates"), f"--directory={place.pki}", f"--addresses={addresses}"]
     subprocess.run([*certificates, f"--port={API_PORT}", f"--nodes={NODE}"], check=True)
