@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.utils import subdomain_hook_idna
+
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 
@@ -26,8 +28,13 @@ def storage_of(url: str) -> Storage:
 def configure(c: Any, settings: Settings) -> None:
     _addresses(c, settings)
     _state(c, settings)
-    _servers(c, settings)
-    _pages(c, settings)
+    configure_servers(c, settings)
+    configure_pages(c, settings)
+
+
+def person_domain(name: str, domain: str, kind: str) -> str:
+    """With ``JupyterHub.subdomain_host`` each user's workspaces have an origin of their own; the platform's pages stay where the Hub is."""
+    return domain if kind == "service" else str(subdomain_hook_idna(name, domain, kind))
 
 
 def _addresses(c: Any, settings: Settings) -> None:
@@ -54,8 +61,9 @@ def _state(c: Any, settings: Settings) -> None:
     c.JupyterHub.cookie_secret_file = str(settings.state_dir / "secrets" / "cookie_secret")
 
 
-def _servers(c: Any, settings: Settings) -> None:
+def configure_servers(c: Any, settings: Settings) -> None:
     c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.subdomain_hook = person_domain
     c.JupyterHub.named_server_limit_per_user = settings.max_workspaces_per_user + SPARE_SERVER_ROWS
     c.JupyterHub.cleanup_servers = True
     c.JupyterHub.redirect_to_server = False
@@ -70,7 +78,7 @@ def _servers(c: Any, settings: Settings) -> None:
     c.Spawner.env_keep = []
 
 
-def _pages(c: Any, settings: Settings) -> None:
+def configure_pages(c: Any, settings: Settings) -> None:
     c.JupyterHub.template_paths = [str(Path(__file__).parent / "templates")]
     c.JupyterHub.template_vars = {"console_url": CONSOLE, "ark_language": settings.language}
     c.JupyterHub.tornado_settings = {

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from ark_extensions.domain.cluster import door_token
+from ark_extensions.domain.workspaces import LaunchSpec
 from ark_extensions.settings import Kubernetes, Settings
+from ark_extensions.storage import Storage
+from ark_extensions.usecases import ssh_sessions
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from ark_spawner.environment import Mirrors
 from ark_spawner.kube import ArkKubeSpawner
@@ -24,6 +30,15 @@ def cluster_of(settings: Kubernetes, *, data_disk_default_gib: int, labels: Mapp
     told = {name: getattr(settings, name) for name in type(settings).model_fields if name not in NOT_FOR_PODS}
     lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
     return Cluster(data_disk_default_gib=data_disk_default_gib, labels=labels, annotations=annotations, **{**told, **lists})
+
+
+def ssh_environment(secret: str, storage: Storage, spec: LaunchSpec) -> dict[str, str]:
+    """What the SSH door of one launch is given; ``secret`` is the gateway's own."""
+    host_key = ssh_sessions.host_key(storage, workspace_id=spec.workspace_id, now=datetime.now(UTC))
+    return {
+        "ARK_SSH_HOST_KEY": host_key.private,
+        "ARK_SSH_DOOR": door_token(secret, workspace_id=spec.workspace_id, launch_id=spec.launch_id),
+    }
 
 
 def configure(c: Any, settings: Settings) -> None:
@@ -45,6 +60,8 @@ def configure(c: Any, settings: Settings) -> None:
     c.ArkKubeSpawner.mirrors = Mirrors(**settings.mirrors.model_dump())
     c.ArkKubeSpawner.image_environment = cluster.image_environment
     c.ArkKubeSpawner.console_api_url = f"http://{settings.services_host}:{settings.ports.console}{CONSOLE}api/v1"
+    if settings.ssh_enabled:
+        c.ArkKubeSpawner.ssh_environment = partial(ssh_environment, settings.secret("ssh_token"))
     c.ArkKubeSpawner.patience_seconds = settings.start_timeout_seconds
     c.ArkKubeSpawner.pull_seconds = cluster.image_pull_seconds
     c.ArkKubeSpawner.start_timeout = settings.start_timeout_seconds * 2 + cluster.image_pull_seconds + 60

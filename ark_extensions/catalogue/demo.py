@@ -41,14 +41,15 @@ def install_demo(
     now: datetime,
     progress: Say = lambda sentence: None,
     gpu_memory: Mapping[str, int] | None = None,
+    items: bool = True,
 ) -> None:
-    """Make what is missing. ``progress`` gets a short sentence for each thing that is made; ``gpu_memory``: GiB of one GPU
-    by model (default: as the driver says)."""
+    """Make what is missing; without ``items`` no dataset and model. ``progress`` gets a short sentence for each thing that is
+    made; ``gpu_memory``: GiB of one GPU by model (default: as the driver says)."""
     rules = yaml.safe_load(CATALOG_FILE.read_text(encoding="utf-8"))
     new = not market.list_images(storage)
     market.set_nodes(storage, nodes=nodes)
     # the items come first: until they are there the installation counts as new, so a killed call is taken up again
-    _make_items(storage, settings, rules["items"], new=new, now=now, progress=progress)
+    _make_items(storage, settings, rules["items"] if items else (), new=new, now=now, progress=progress)
     wanted = demo_catalog(rules, nodes, gpu_memory_of(settings) if gpu_memory is None else gpu_memory)
     there = {"workspace", *settings.kubernetes.images, *(["pytorch"] if environments(settings.cache_dir).pytorch.exists() else [])}
     wanted["images"] = [image for image in wanted["images"] if image["reference"] in there]

@@ -125,15 +125,20 @@ def make_administrators(storage: Storage, settings: Settings) -> None:
     """The users of the setting, and a generated password for the first where the platform has its own passwords."""
     for name in settings.administrators:
         users.ensure_user(storage, name=name, admin=True, opening_credit_micros=settings.opening_credit_micros, now=utc_now())
-    if settings.oauth is None and settings.administrators and not (settings.state_dir / "secrets/admin_password").exists():
+    if settings.oauth is not None or not settings.administrators:
+        return
+    if not (settings.state_dir / "secrets/admin_password").exists():
         password = new_password()
         # in this order: a start that is killed in between makes another one next time, instead of keeping a wrong note
         users.set_password(storage, user=settings.administrators[0], password=password, now=utc_now())
         keep_secret(settings.state_dir, "admin_password", lambda: password)
+    elif not users.has_password(storage, user=settings.administrators[0]):  # made elsewhere: a cluster's secrets are
+        users.set_password(storage, user=settings.administrators[0], password=settings.secret("admin_password"), now=utc_now())
 
 
-def fill_catalogue(storage: Storage, settings: Settings, progress: Callable[[str], None]) -> None:
-    install_demo(storage, settings, nodes=discover_nodes(settings), now=utc_now(), progress=progress)
+def fill_catalogue(storage: Storage, settings: Settings, progress: Callable[[str], None], *, items: bool = True) -> None:
+    """``items``: with the demo dataset and model, which are made by the environment of workspaces on this machine."""
+    install_demo(storage, settings, nodes=discover_nodes(settings), now=utc_now(), progress=progress, items=items)
 
 
 def write_command(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from ark_extensions.cli.installation import NotSetUp, installation
 from ark_extensions.cli.money import acts, price, revenue, transfer, voucher
 from ark_extensions.cli.netdisk import netdisk
 from ark_extensions.cli.people import token, user
-from ark_extensions.cli.start import down, status, up
+from ark_extensions.cli.start import down, prepare, status, up
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.web.i18n import render_error
 
@@ -68,5 +68,5 @@ def main() -> None:
     """
 
 
-for command in (up, down, status, user, token, catalog, asset, books, voucher, price, transfer, revenue, acts, netdisk, doctor):
+for command in (up, down, status, prepare, user, token, catalog, asset, books, voucher, price, transfer, revenue, acts, netdisk, doctor):
     main.add_command(command)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ark_extensions.cli import preparation, processes
-from ark_extensions.cli.installation import NotSetUp, installation, load_settings, print_json, state_directory
+from ark_extensions.cli.installation import NotSetUp, installation, load_settings, opened, print_json, state_directory
 from ark_extensions.environments import environments
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage, migrate
@@ -63,6 +63,16 @@ def down() -> None:
         log = state_dir / "logs/ark.log"
         raise NotSetUp(phrase("It has not stopped within {seconds} s. Its log: {log}", seconds=int(STOP_SECONDS), log=log))
     click.echo(phrase("Ark has stopped. Workspaces, files and money are kept."))
+
+
+@click.command()
+def prepare() -> None:
+    """Bring database, administrators and offers up to date, and end: before services that something else starts, a cluster's say."""
+    settings = load_settings(state_directory())
+    migrate(settings.resolved_database_url)
+    with opened(settings) as storage:
+        preparation.make_administrators(storage, settings)
+        preparation.fill_catalogue(storage, settings, click.echo, items=False)
 
 
 @click.command()

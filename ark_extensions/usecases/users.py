@@ -94,6 +94,11 @@ def set_password(storage: Storage, *, user: str, password: str, now: datetime) -
             raise NotFound("There is no user {name}.", name=user)
 
 
+def has_password(storage: Storage, *, user: str) -> bool:
+    with storage.read() as connection:
+        return connection.execute(select(users.c.password_hash).where(users.c.name == user)).scalar() is not None
+
+
 def check_password(storage: Storage, *, user: str, password: str) -> bool:
     """Whether this is the user's password; takes as long for users who do not exist."""
     with storage.read() as connection:
