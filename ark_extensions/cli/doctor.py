@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,22 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", "ok", f"{free_gib:.1f} GiB are free in {settings.state_dir}.")
 
 
+def _gateway(settings: Settings) -> Finding:
+    """The SSH gateway makes no passes: it greets whoever connects."""
+    try:
+        with socket.create_connection(
+            (processes.local_address(settings.ssh_host or settings.host), settings.ssh_port), timeout=5.0
+        ) as door:
+            greets = door.recv(4) == b"SSH-"
+    except OSError:
+        greets = False
+    if greets:
+        return Finding(processes.SSH, "ok", f"It answers on port {settings.ssh_port}.")
+    return Finding(
+        processes.SSH, "problem", f"It does not answer on port {settings.ssh_port}.", f"See {settings.state_dir / 'logs/ssh'}.log."
+    )
+
+
 def _running(settings: Settings) -> Iterator[Finding]:
     if lock.holder(settings.state_dir) is None:
         yield Finding("services", "note", "The platform does not run.", "Start it with `make up`.")
@@ -162,13 +179,16 @@ def _running(settings: Settings) -> Iterator[Finding]:
     for name, port, path in (
         ("hub", settings.ports.hub, "/hub/health"),
         ("console", settings.ports.console, "/services/console/health"),
+        ("netdisk", settings.ports.netdisk, "/services/netdisk/health"),
         ("proxy", settings.port, "/hub/health"),
     ):
         if processes.answers(settings.host if name == "proxy" else "127.0.0.1", port, path, seconds=5.0):
             yield Finding(name, "ok", f"It answers on port {port}.")
         else:
             yield Finding(name, "problem", f"It does not answer on port {port}.", f"See {log / name}.log.")
-    for name in processes.loops(settings):
+    if processes.SSH in processes.loops(settings):
+        yield _gateway(settings)
+    for name in ("netdisk", *processes.LOOPS):
         beat = beat_file(settings.state_dir, name)
         silent = time.time() - beat.stat().st_mtime if beat.exists() else None
         if silent is not None and silent < SILENT_SECONDS:

@@ -50,9 +50,10 @@ def usage(as_json: bool) -> None:
 @click.option("--gib", type=click.IntRange(1), help="Space at most; without it the installation's setting.")
 @click.option("--files", type=click.IntRange(1), help="Files and folders at most; without it the installation's setting.")
 def limit(user: str, gib: int | None, files: int | None) -> None:
-    """Set a user's own limits. The service knows them when it opens the netdisk anew."""
+    """Set a user's own limits. The service knows them within a minute."""
     with opened(installation()) as storage:
         books.set_netdisk_limits(storage, owner=user, limit_bytes=None if gib is None else gib * GIB, limit_files=files)
+        books.touch_netdisk(storage, owner=user, now=utc_now())
     click.echo(f"The limits of {user} are set.")
 
 

@@ -166,6 +166,11 @@ def check_fits(usage: Usage, reserved: Usage, limits: Limits, incoming: Usage) -
         )  # fmt: skip
 
 
+def is_over(usage: Usage, limits: Limits) -> bool:
+    """Whether more is there than may be: a workspace writes directly, where only a measure sees it."""
+    return usage.bytes > limits.bytes or usage.files > limits.files
+
+
 def billable_bytes(used: int, limits: Limits) -> int:
     """What is beyond the free part."""
     return max(0, used - limits.free_bytes)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malformed
-from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, join, parse_new_path, parse_path, split
+from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, is_over, join, parse_new_path, parse_path, split
 from ark_extensions.domain.money import format_amount
 from ark_extensions.netdisk.auth import PREFIX
 from ark_extensions.netdisk.exchange import catalogue_mount, opener
@@ -134,7 +134,7 @@ class UsageHandler(ApiHandler):
                 "reserved_bytes": self.desk.reserved.bytes, "trash_bytes": view.trash.bytes, "unfinished_bytes": view.unfinished.bytes,
                 "unfinished_uploads": view.unfinished.files, "measured_at": iso(view.scanned_at) if view.scanned_at else None,
                 "price": None if price is None else price_json(price, self.office.settings.currency),
-                "charged_on": self.office.settings.netdisk_charge,
+                "over_limit": is_over(used, limits), "charged_on": self.office.settings.netdisk_charge,
                 "webdav_url": f"{self.office.settings.base_url}{PREFIX}/dav/",
             }
         )  # fmt: skip

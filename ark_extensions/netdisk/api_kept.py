@@ -8,13 +8,12 @@ from typing import Any
 from pydantic import Field
 
 from ark_extensions.domain.errors import Forbidden, InvalidField
-from ark_extensions.domain.files import Usage, parse_path, split
+from ark_extensions.domain.files import parse_path, split
 from ark_extensions.netdisk.api import API, ITEMS_MAX, ApiHandler, Body, Conflicts, iso
 from ark_extensions.netdisk.auth import PREFIX
 from ark_extensions.netdisk.housekeeping import drop_upload, remove_trash
 from ark_extensions.netdisk.personal_tokens import DAYS_MAX, PersonalTokens
-from ark_extensions.netdisk.removing import weigh_at
-from ark_extensions.netdisk.tree import Entry, Tree
+from ark_extensions.netdisk.trashing import throw_away
 from ark_extensions.netdisk.tus_files import bytes_there
 from ark_extensions.usecases import netdisk, netdisk_dav
 
@@ -49,26 +48,19 @@ class TrashHandler(ApiHandler):
         self.answer_each(await self.each(self.asked(PathsBody).paths, self._throw))
 
     async def _throw(self, item: str) -> str:
-        path, now = parse_path(item), self.office.clock()
-        entry, usage = await self.office.at_length(weigh_name, self.tree, path)
-        days = self.office.settings.netdisk_trash_days
-        note = await self.office.use(
-            netdisk.note_trash, owner=self.user, path=path, folder=entry.is_folder, usage=usage, now=now, days=days
-        )
-        try:
-            await self.office.on_disk(self.tree.put_in_trash, path, note.id)
-        except BaseException:
-            await self.office.use(netdisk.drop_trash, id=note.id)
-            raise
+        path = parse_path(item)
+        await throw_away(self.office, self.desk, path)
         await self.office.use(netdisk_dav.follow_files, owner=self.user, source=path, target=None, keep=False)
         return path
 
     async def delete(self) -> None:
         """Delete for good: the ones named, or all."""
         ids = self.asked(IdsBody).ids
-        for item in await self.office.use(netdisk.list_trash, owner=self.user):
-            if ids is None or item.id in ids:
+        while items := [item for item in await self.office.use(netdisk.list_trash, owner=self.user) if ids is None or item.id in ids]:
+            for item in items:
                 await remove_trash(self.office, self.desk, item)
+            if ids is not None:
+                break
         self.set_status(204)
 
 
@@ -90,13 +82,6 @@ def trash_json(item: netdisk.TrashItem) -> dict[str, Any]:
         "id": item.id, "path": item.path, "name": split(item.path)[1], "kind": "folder" if item.folder else "file",
         "size": item.usage.bytes, "files": item.usage.files, "deleted_at": iso(item.deleted_at), "expires_at": iso(item.expires_at),
     }  # fmt: skip
-
-
-def weigh_name(tree: Tree, path: str) -> tuple[Entry, Usage]:
-    """What a name is and takes; a link is a link."""
-    entry = tree.look_at_name(path)
-    with tree.parent(path) as (folder, name):
-        return entry, weigh_at(folder, name)
 
 
 class UploadsHandler(ApiHandler):

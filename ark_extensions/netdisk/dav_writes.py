@@ -1,7 +1,7 @@
 """WebDAV, the methods that change files: PUT, MKCOL, DELETE, COPY, MOVE.
 
 Promises: a file is its old self or its new self, never something between; what a COPY or MOVE replaces is there until the
-moment in which the new one is; deleting a tree answers when it is out of sight and goes on in the background.
+moment in which the new one is; what is deleted goes to the trash.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ark_extensions.netdisk.dav import DavReading, UnsupportedBody, refuse_root
 from ark_extensions.netdisk.handlers import PreconditionFailed, one_header
 from ark_extensions.netdisk.receiving import Arrival, Receiver
 from ark_extensions.netdisk.removing import remove_in_background
+from ark_extensions.netdisk.trashing import throw_away
 from ark_extensions.netdisk.tree import Entry
 from ark_extensions.usecases import netdisk_dav
 
@@ -104,8 +105,7 @@ class DavHandler(DavReading):
         parse_depth(one_header(self.request.headers, "Depth"), ("infinity", "0"), "infinity")
         await self.check_conditions()
         await self.may_write(self.path, below=True, membership=True)
-        doomed = await self.office.on_disk(self.desk.tree.take_out, self.path)
-        remove_in_background(self.office, self.desk, doomed)
+        await throw_away(self.office, self.desk, self.path)
         await self._files_moved(self.path, None, keep=False)
         self.set_status(204)
 

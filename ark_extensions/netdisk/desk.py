@@ -24,7 +24,7 @@ from ark_extensions.netdisk.kernel import boot_id
 from ark_extensions.netdisk.tree import Tree
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import netdisk, netdisk_dav, users
+from ark_extensions.usecases import netdisk, netdisk_dav, netdisk_full, users
 from ark_extensions.usecases.netdisk_dav import Lock
 from ark_extensions.volumes import Volumes
 
@@ -56,6 +56,7 @@ class Desk:
         self.in_flight = NOTHING
         self.unwritten = NOTHING
         self.during_scan: Usage | None = None
+        self.told_full = False
         self.locks = {lock.token: lock for lock in locks}
         self.may_have_properties = True
         #: ids of uploads that a request writes at this moment
@@ -192,6 +193,7 @@ class Office:
         leftovers = await self.on_disk(tree.left_behind, frozenset(upload.id for upload in uploads))
         desk = Desk(owner, tree, view, locks)
         desk.promised = {upload.id: upload.length - upload.durable_bytes for upload in uploads}
+        desk.told_full = await self.use(netdisk_full.is_told_full, owner=owner)
         desk.may_have_properties = await self.use(netdisk_dav.has_properties, owner=owner)
         self._desks[owner] = desk
         self._let_go_of_old()

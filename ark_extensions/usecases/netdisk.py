@@ -21,7 +21,7 @@ from ark_extensions.storage.tables import workspaces
 from ark_extensions.storage.tables_netdisk import netdisk_trash, netdisk_uploads, netdisk_usage, netdisks
 
 #: a scan may take this part of the time, so that a large tree is measured less often than a small one
-SCAN_SHARE = 30
+SCAN_SHARE = 10
 SCAN_EVERY = timedelta(seconds=50)
 EXACT_EVERY = timedelta(hours=20)
 

@@ -8,11 +8,16 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from ark_extensions.storage import Storage
+from ark_extensions.usecases import netdisk, netdisk_full, users
+from ark_extensions.usecases.notices import list_notices
 from tests.integration.netdisk_client import Answer, ask, begin_tus, fresh_user
 from tests.netdisk_server import Server
 
@@ -228,6 +233,32 @@ def test_what_workspaces_write_is_measured_within_a_minute(server: Server) -> No
     call(server, "POST", "folders", {"path": "touch"})
     used = until(lambda: (u := document(call(server, "GET", "usage")))["used_bytes"] > 3 << 20 and u["used_bytes"], 75)
     assert abs(used - (3 << 20)) < 0.01 * (3 << 20) + 8192 and first["free_quota_bytes"] == 10 << 30
+
+
+def test_an_owner_over_the_limit_hears_of_it_and_uploads_are_refused(server: Server) -> None:
+    """A workspace writes past the service: the measure finds it out, and what is over is measured again soon."""
+    user = server.user
+    (server.data() / "written").write_bytes(os.urandom(3 << 20))
+    with opened(server) as storage:
+        users.ensure_user(storage, name=user, admin=False, opening_credit_micros=0, now=datetime.now(UTC))
+        netdisk.open_netdisk(storage, owner=user, now=datetime.now(UTC))
+        netdisk.set_netdisk_limits(storage, owner=user, limit_bytes=2 << 20, limit_files=None)
+        until(lambda: document(call(server, "GET", "usage"))["over_limit"])
+        refused = ask(server, "PUT", "/dav/small", b"x")
+        assert refused.status == 507 and not (server.data() / "small").exists()
+        assert ask(server, "GET", "/dav/written", headers={"Range": "bytes=0-9"}).status == 206
+        until(lambda: [notice.message.msgid for notice in list_notices(storage, owner=user)] == [netdisk_full.TOO_LARGE])
+        due = dict(until(lambda: netdisk.due_scans(storage, now=datetime.now(UTC) + timedelta(minutes=1))))
+        assert user in due
+
+
+@contextmanager
+def opened(server: Server) -> Iterator[Storage]:
+    storage = Storage(f"sqlite:///{server.state_dir / 'ark.sqlite'}")
+    try:
+        yield storage
+    finally:
+        storage.close()
 
 
 def test_a_personal_token_makes_no_tokens(server: Server) -> None:

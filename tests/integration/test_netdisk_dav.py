@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -239,6 +240,18 @@ def test_inodes_are_limited_too(server: Server) -> None:
     assert 507 in statuses
 
 
+def test_what_a_program_deletes_can_be_restored(server: Server) -> None:
+    ask(server, "MKCOL", "/dav/work")
+    ask(server, "PUT", "/dav/work/notes", b"important")
+    assert ask(server, "DELETE", "/dav/work/").status == 204
+    assert ask(server, "DELETE", "/dav/work/").status == 404
+    assert ask(server, "PROPFIND", "/dav/work", headers={"Depth": "0"}).status == 404
+    [item] = json.loads(ask(server, "GET", "/api/v1/trash").body)["items"]
+    assert (item["path"], item["kind"], item["files"]) == ("work", "folder", 2)
+    assert ask(server, "POST", "/api/v1/trash/restore", json.dumps({"ids": [item["id"]]})).status == 200
+    assert ask(server, "GET", "/dav/work/notes").body == b"important"
+
+
 def test_deleting_and_overwriting_give_room_back(server: Server) -> None:
     def used() -> int:
         answer = ask(server, "PROPFIND", "/dav/", PROPFIND_QUOTA, headers={"Depth": "0"})
@@ -254,6 +267,8 @@ def test_deleting_and_overwriting_give_room_back(server: Server) -> None:
     assert 8 * MIB <= used() <= 8.4 * MIB
     ask(server, "DELETE", "/dav/a")
     ask(server, "DELETE", "/dav/b")
+    assert used() >= 8 * MIB, "what lies in the trash counts"
+    assert ask(server, "DELETE", "/api/v1/trash", "{}").status == 204
     deadline = time.monotonic() + 60
     while used() > 100_000:
         assert time.monotonic() < deadline

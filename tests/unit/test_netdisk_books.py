@@ -11,7 +11,7 @@ import pytest
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.files import GIB, Limits, Usage
 from ark_extensions.storage import Storage, migrate
-from ark_extensions.usecases import netdisk, netdisk_dav, users
+from ark_extensions.usecases import netdisk, netdisk_dav, netdisk_full, notices, users
 from ark_extensions.usecases.netdisk import Upload
 from ark_extensions.usecases.netdisk_dav import Lock, Locked
 
@@ -67,8 +67,8 @@ def test_a_tree_in_use_is_measured_every_minute_and_every_tree_daily(storage: St
     assert netdisk.due_scans(storage, now=T0 + timedelta(seconds=60)) == [("alice", 2)]
     scan(storage, Usage(2, 2), T0 + timedelta(seconds=60), seconds=20)
     netdisk.touch_netdisk(storage, owner="alice", now=T0 + timedelta(seconds=61))
-    assert netdisk.due_scans(storage, now=T0 + timedelta(minutes=5)) == [], "a slow scan comes less often"
-    assert netdisk.due_scans(storage, now=T0 + timedelta(minutes=12)) == [("alice", 2)]
+    assert netdisk.due_scans(storage, now=T0 + timedelta(minutes=4)) == [], "a slow scan comes less often"
+    assert netdisk.due_scans(storage, now=T0 + timedelta(minutes=5)) == [("alice", 2)]
     assert {owner for owner, _ in netdisk.due_scans(storage, now=T0 + timedelta(days=1))} == {"alice", "bob"}
 
 
@@ -131,3 +131,20 @@ def test_properties_go_with_files(storage: Storage) -> None:
     assert of("a") == {} and set(of("y")) == {"y", "y/x"} and set(of("a0")) == {"a0"}
     netdisk_dav.follow_files(storage, owner="alice", source="y", target=None, keep=False)
     assert of("y") == {}
+
+
+def test_an_owner_hears_once_that_it_is_too_much_and_once_that_it_fits(storage: Storage) -> None:
+    def told() -> list[str]:
+        return [notice.message.msgid for notice in notices.list_notices(storage, owner="alice")]
+
+    limits = Limits(100, 10, 0)
+    state = False
+    for minute, usage in enumerate((Usage(100, 10), Usage(101, 3), Usage(5000, 3), Usage(101, 3))):
+        now = T0 + timedelta(minutes=minute)
+        state = netdisk_full.tell_full(storage, owner="alice", usage=usage, limits=limits, told=state, now=now)
+    assert state and told() == [netdisk_full.TOO_LARGE] and netdisk_full.is_told_full(storage, owner="alice")
+    assert not netdisk_full.tell_full(storage, owner="alice", usage=Usage(99, 3), limits=limits, told=True, now=T0 + timedelta(hours=1))
+    assert told() == [] and not netdisk_full.is_told_full(storage, owner="alice")
+    assert netdisk_full.tell_full(storage, owner="alice", usage=Usage(1, 11), limits=limits, told=False, now=T0 + timedelta(hours=2))
+    assert told() == [netdisk_full.TOO_MANY]
+    assert notices.list_notices(storage, owner="bob") == []
