@@ -99,6 +99,8 @@ def workspace_environment(
         "CPU_LIMIT": str(quantities.vcpu),
         "MEM_LIMIT": str(quantities.memory_mib * MIB),
     }
+    if spec.language:
+        environment["ARK_LANGUAGE"] = spec.language
     if places.platform is not None:
         environment |= {
             "JUPYTER_CONFIG_PATH": str(places.platform / "etc/jupyter"),

@@ -99,7 +99,7 @@ class LaunchSpec:
 
     ``image_reference`` is what the runtime resolves: an environment's name (local) or an OCI reference.
     ``data_disk_gib`` 0 means no disk was bought (the small default applies). ``plan``: how its compute is paid, for who
-    goes first when a cluster is short of it.
+    goes first when a cluster is short of it. ``language``: in which its programs greet the owner, ``""`` when nobody knows.
     """
 
     workspace_id: str
@@ -114,6 +114,7 @@ class LaunchSpec:
     mounts: tuple[Mount, ...] = field(default=())
     node: str = ""
     plan: Plan = Plan.PAYG
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""A long list of workspaces: its first part, the rest on demand, search and state, and what starts elsewhere comes to the top."""
+"""A long list of workspaces: its first part, the rest on demand, search and state, and what starts elsewhere comes to the top.
+
+And what opens from it speaks the language of the console.
+"""
 
 from __future__ import annotations
 
@@ -90,3 +93,36 @@ def test_what_starts_elsewhere_comes_to_the_top_without_a_reload(crowded: Visito
     expect(page.locator("#ws-w001 time").first).to_have_text(re.compile("second|minute"))
     crowded.platform.api("POST", "/workspaces/w001/stop", user=crowded.name)
     expect(first).to_have_attribute("data-state", "stopped", timeout=60_000)
+
+
+def test_jupyterlab_opens_in_the_language_of_the_console_and_can_be_given_another(visit: Visit) -> None:
+    visitor = visit(locale="zh-CN")
+    fill(visitor.platform, visitor.name)
+    platform, page = visitor.platform, visitor.open("workspaces")
+    assert platform.api("GET", "/me", user=visitor.name).json["language"] == "zh", "the browser's, until another is chosen"
+    platform.api("POST", "/workspaces/w001/start", {}, user=visitor.name)
+    row = page.locator("#ws-w001")
+    expect(row).to_have_attribute("data-state", "running", timeout=60_000)
+    lab = page.context.new_page()
+    lab.goto(f"{platform.address}/user/{visitor.name}/w001/lab")
+    menu = lab.get_by_role("menubar")
+    expect(menu.get_by_role("menuitem", name="文件", exact=True)).to_be_visible(timeout=90_000)
+    menu.get_by_role("menuitem", name="设置", exact=True).click()
+    expect(lab.locator(".lm-Menu-itemLabel", has_text=re.compile("^语言$"))).to_be_visible()  # the server translates menus
+    saved = lab.evaluate(
+        """async () => {
+          const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
+          const xsrf = decodeURIComponent(document.cookie.match(/_xsrf=([^;]*)/)[1]);
+          const raw = JSON.stringify({ locale: "en" });
+          const body = JSON.stringify({ raw });
+          const answer = await fetch(`${base}lab/api/settings/@jupyterlab/translation-extension:plugin`,
+            { method: "PUT", body, headers: { "X-XSRFToken": xsrf, "Content-Type": "application/json" } });
+          return answer.status;
+        }"""
+    )
+    assert saved == 204
+    lab.reload()
+    expect(menu.get_by_role("menuitem", name="File", exact=True)).to_be_visible(timeout=90_000)
+    lab.close()
+    platform.api("POST", "/workspaces/w001/stop", user=visitor.name)
+    expect(row).to_have_attribute("data-state", "stopped", timeout=60_000)

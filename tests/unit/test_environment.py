@@ -40,6 +40,12 @@ def test_it_knows_its_size() -> None:
     assert (made["CPU_LIMIT"], made["MEM_LIMIT"], made["OMP_NUM_THREADS"]) == ("4", str(8 * 1024**3), "4")
 
 
+def test_it_knows_its_owners_language_where_the_platform_does() -> None:
+    assert environment(replace(SPEC, language="zh"))["ARK_LANGUAGE"] == "zh"
+    assert "ARK_LANGUAGE" not in environment()
+    assert environment(replace(SPEC, language="zh"))["LANG"] == "C.UTF-8", "programs' own messages stay as they are searched for"
+
+
 def test_no_gpu_bought_means_none_seen() -> None:
     assert environment()["CUDA_VISIBLE_DEVICES"] == "-1"
 

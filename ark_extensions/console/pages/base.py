@@ -15,8 +15,8 @@ from ark_extensions.console.pages import look
 from ark_extensions.console.pages.notices import SOON, Notice, level, notices, told
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.usecases import notices as notice_usecases
+from ark_extensions.usecases import users, workspace_list
 from ark_extensions.usecases import wallet as wallet_usecases
-from ark_extensions.usecases import workspace_list
 from ark_extensions.usecases.views import WalletView
 from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
 
@@ -27,6 +27,16 @@ class Page(ConsoleHandler):
     """A page of the console."""
 
     section = ""
+
+    async def prepare(self) -> None:
+        """The language of the first page that somebody sees is theirs until they choose one: mails and JupyterLab use it too."""
+        await super().prepare()
+        if not self._finished and self.ark.languages.get(self.me) is None:
+            await self.keep_language(self.language)
+
+    async def keep_language(self, language: str) -> None:
+        await self.use(users.set_language, user=self.me, language=language)
+        self.ark.languages[self.me] = language
 
     @property
     def me(self) -> str:

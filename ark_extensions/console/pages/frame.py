@@ -7,7 +7,7 @@ from ark_extensions.console.pages import look
 from ark_extensions.console.pages.base import THEMES, Page
 from ark_extensions.console.pages.notices import level
 from ark_extensions.domain.errors import NotFound
-from ark_extensions.usecases import users, wallet, workspace_list
+from ark_extensions.usecases import wallet, workspace_list
 
 
 class Home(Page):
@@ -33,8 +33,7 @@ class Preferences(Page):
         language, theme = self.get_body_argument("language", ""), self.get_body_argument("theme", "")
         if language in LANGUAGES:
             self.remember("language", language)
-            await self.use(users.set_language, user=self.me, language=language)
-            self.ark.languages[self.me] = language
+            await self.keep_language(language)
         if theme in THEMES:
             self.remember("theme", theme)
         self.redirect(safe_return(self.get_body_argument("here", "")), status=303)

@@ -22,12 +22,14 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
 
     from ark_workspace import opening
     from ark_workspace.handlers import handlers
+    from ark_workspace.language import open_in_own_language
     from ark_workspace.observe import Observer
     from ark_workspace.platform_api import Platform
     from ark_workspace.reporter import Reporter
     from ark_workspace.tabs import let_tabs_sign_in_at_once
 
     _forget_own_path()
+    open_in_own_language(serverapp.web_app.settings)
     platform = Platform.from_environment()
     reporter = Reporter(platform, Observer(serverapp), serverapp.log)
     serverapp.web_app.settings["ark_platform"] = platform

@@ -14,6 +14,7 @@ from tornado import web
 
 from ark_workspace import vscode
 from ark_workspace.editor import State
+from ark_workspace.language import wanted
 
 #: a start that is done by then needs no page
 GRACE_SECONDS = 0.3
@@ -71,7 +72,7 @@ class VSCodeHandler(NamedLocalProxyHandler):
         return self.request.method == "GET" and "text/html" in self.request.headers.get("Accept", "")
 
     def _show_the_page(self) -> None:
-        words = ZH if re.match(r"\s*zh\b", self.request.headers.get("Accept-Language", ""), re.IGNORECASE) else EN
+        words = ZH if re.match(r"\s*zh\b", wanted() or self.request.headers.get("Accept-Language", ""), re.IGNORECASE) else EN
         settings = {
             "words": words,
             "status": url_path_join(self.base_url, "ark/vscode"),

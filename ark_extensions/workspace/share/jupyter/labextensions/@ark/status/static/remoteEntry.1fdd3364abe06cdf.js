@@ -190,7 +190,9 @@
     const names = ['@lumino/widgets', '@lumino/commands', '@jupyterlab/apputils', '@jupyterlab/services', '@jupyterlab/coreutils'];
     const [widgets, commands, apputils, services, coreutils] = await Promise.all(names.map(use));
     const chosen = (translator && translator.languageCode) || '';
-    const zh = /^zh/i.test(chosen && chosen !== 'en' && chosen !== 'default' ? chosen : navigator.language);
+    // where the platform set JupyterLab's default, what JupyterLab speaks counts; else its "en" may only be nobody's choice
+    const given = coreutils.PageConfig.getOption('arkLanguage');
+    const zh = /^zh/i.test(chosen && chosen !== 'default' && (given || chosen !== 'en') ? chosen : given || navigator.language);
     const words = zh ? ZH : EN;
     const button = document.createElement('button');
     button.type = 'button';
