@@ -65,11 +65,18 @@ class Mail(BaseModel):
 
 
 class OAuth(BaseModel):
-    """Sign-in through an identity provider instead of the platform's own passwords (oauthenticator)."""
+    """Sign-in through an identity provider instead of the platform's own passwords (oauthenticator). The client's secret is the file
+    `oauth_client_secret` in the secrets directory. With `oauth`, nobody is an administrator unless `administrators` or the option
+    `admin_groups` says so, and nobody is admitted unless `allowed_users`, `allowed_groups` or `allow_all` does."""
 
     model_config = ConfigDict(extra="forbid")
     provider: str = Field(description="an oauthenticator entry point: generic-oauth, github, gitlab, google, …")
-    options: dict[str, Any] = Field(default_factory=dict, description="traits of that authenticator, e.g. client_id, authorize_url")
+    issuer: str | None = Field(
+        None, description="for `generic-oauth`: the OpenID Connect provider's address; its endpoints and keys are read from there"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="traits of that authenticator: client_id, allowed_users, admin_groups, username_claim, …"
+    )
 
 
 class Kubernetes(BaseModel):

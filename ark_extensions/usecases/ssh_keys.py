@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
@@ -125,8 +125,13 @@ def sign_off(storage: Storage, *, user: str, actor: str, now: datetime) -> None:
     with storage.write() as connection:
         if connection.execute(select(users.c.name).where(users.c.name == user)).first() is None:
             raise NotFound("There is no user {name}.", name=user[:60])
-        _set_account(connection, user, signed_off_at=now)
-        connection.execute(ssh_audit.insert().values(at=now, kind="signed_off", user=user, reason=actor[:64]))
+        note_sign_off(connection, user=user, actor=actor, now=now)
+
+
+def note_sign_off(connection: Connection, *, user: str, actor: str, now: datetime) -> None:
+    """What the gateway sees: connections older than this are void."""
+    _set_account(connection, user, signed_off_at=now)
+    connection.execute(ssh_audit.insert().values(at=now, kind="signed_off", user=user, reason=actor[:64]))
 
 
 def set_start_on_connect(storage: Storage, *, user: str, allowed: bool) -> None:
@@ -135,7 +140,7 @@ def set_start_on_connect(storage: Storage, *, user: str, allowed: bool) -> None:
         _set_account(connection, user, start_on_connect=allowed)
 
 
-def _set_account(connection: Any, user: str, **values: object) -> None:
+def _set_account(connection: Connection, user: str, **values: object) -> None:
     changed = connection.execute(update(ssh_accounts).where(ssh_accounts.c.owner == user).values(**values))
     if changed.rowcount == 0:
         connection.execute(ssh_accounts.insert().values(owner=user, **values))

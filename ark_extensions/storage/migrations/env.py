@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
-from ark_extensions.storage import tables_money, tables_netdisk, tables_ssh  # noqa: F401 - their tables belong to the same metadata
+from ark_extensions.storage import tables_identities, tables_money, tables_netdisk, tables_ssh  # noqa: F401 - their tables are of the same metadata
 from ark_extensions.storage.tables import metadata
 
 config = context.config
