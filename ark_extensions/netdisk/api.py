@@ -16,13 +16,14 @@ from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malf
 from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, is_over, join, parse_new_path, parse_path, split
 from ark_extensions.domain.money import format_amount
 from ark_extensions.netdisk.auth import PREFIX
-from ark_extensions.netdisk.exchange import catalogue_mount, opener
+from ark_extensions.netdisk.exchange import KINDS, catalogue_mount, opener, weigh_item
 from ark_extensions.netdisk.jobs import Job, Jobs
 from ark_extensions.netdisk.listing import SORTS, list_folder, resolve_links, search
 from ark_extensions.netdisk.removing import remove_in_background
 from ark_extensions.netdisk.session import SessionHandler, validated
 from ark_extensions.netdisk.tree import Entry, Tree
-from ark_extensions.usecases import netdisk, netdisk_charges, netdisk_dav
+from ark_extensions.usecases import market, netdisk, netdisk_charges, netdisk_dav
+from ark_extensions.usecases.views import ItemView
 from ark_extensions.web.i18n import money
 
 API = f"{PREFIX}/api/v1"
@@ -234,15 +235,30 @@ class CopiesHandler(ApiHandler):
 
 
 class ImportsHandler(ApiHandler):
+    async def get(self) -> None:
+        """What can be imported."""
+        items = [item for kind in KINDS for item in await self.office.use(market.list_items, kind=kind)]
+        self.answer_json({"items": [item_json(item) for item in items]})
+
     async def post(self) -> None:
         body = self.asked(ImportBody)
         into = parse_path(body.into, field="into")
         mount = await self.office.use(catalogue_mount, kind=body.kind, name=body.name, version=body.version)
+        # refused at once, not after a while of copying
+        self.desk.check(await self.office.use(weigh_item, mount=mount))
         opens = opener(self.office.volumes, mount)
         os.close(await self.office.on_disk(opens))
         job = self.jobs.begin(self.desk, [(body.name, join(into, body.name))], on_conflict="keep_both", source=opens)
         self.set_status(202)
         self.answer_json(job_json(self, job))
+
+
+def item_json(item: ItemView) -> dict[str, Any]:
+    versions = [{"version": number, "size_bytes": size, "file_count": count} for number, size, count, _at in item.versions]
+    return {
+        "kind": item.kind, "name": item.name, "title": item.title, "description": item.description, "license": item.license,
+        "versions": versions,
+    }  # fmt: skip
 
 
 class CopyHandler(ApiHandler):

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import hashlib
 import hmac
+import json
 import logging
 import signal
 from typing import Any
@@ -54,6 +55,7 @@ def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsT
         (rf"{PREFIX}/tus/?", CreationHandler),
         (rf"{PREFIX}/tus/([0-9a-f]{{32}})", UploadHandler),
         (rf"{PREFIX}/health", HealthHandler),
+        (rf"{api.API}/openapi\.json", Contract),
         *api.ROUTES,
         *api_kept.ROUTES,
         *contents.ROUTES,
@@ -79,6 +81,16 @@ class HealthHandler(RequestHandler):
     async def get(self) -> None:
         self.set_header("Content-Type", "application/json")
         self.finish('{"status": "ok"}')
+
+
+class Contract(RequestHandler):
+    """The API's OpenAPI document, without a login."""
+
+    async def get(self) -> None:
+        from ark_extensions.netdisk.openapi import document
+
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(await asyncio.get_running_loop().run_in_executor(None, document)))
 
 
 class Nothing(FileHandler):

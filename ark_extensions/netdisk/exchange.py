@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ark_extensions.catalogue import import_item
 from ark_extensions.domain.errors import InvalidField, NotFound
-from ark_extensions.domain.files import parse_path
+from ark_extensions.domain.files import Usage, parse_path
 from ark_extensions.domain.workspaces import Mount
 from ark_extensions.netdisk.copying import Copy
 from ark_extensions.netdisk.tree import Tree
@@ -23,6 +23,7 @@ from ark_extensions.storage import Storage
 from ark_extensions.usecases import market, users
 from ark_extensions.volumes import Volumes
 
+KINDS = ("dataset", "model")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -73,6 +74,13 @@ def catalogue_mount(storage: Storage, *, kind: str, name: str, version: int | No
     if item is None or not item.versions or (version is not None and all(known[0] != version for known in item.versions)):
         raise NotFound("The catalogue has no {name} of this version.", name=name)
     return Mount(kind, name, version or item.versions[0][0], "")
+
+
+def weigh_item(storage: Storage, *, mount: Mount) -> Usage:
+    """What a version of an item takes, as the catalogue knows it."""
+    item = next((item for item in market.list_items(storage, kind=mount.kind) if item.name == mount.name), None)
+    sizes = {number: Usage(size, count) for number, size, count, _at in item.versions} if item else {}
+    return sizes.get(mount.version, Usage(0, 0))
 
 
 def opener(volumes: Volumes, mount: Mount) -> Callable[[], int]:

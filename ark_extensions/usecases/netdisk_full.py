@@ -16,11 +16,11 @@ from ark_extensions.usecases.views import Sentence
 KIND = "netdisk_full"
 #: with a workspace running, its events are where its user looks
 RUNNING = ("starting", "running")
-TOO_LARGE = (
+TOO_LARGE = Sentence(
     "Your netdisk takes {used_bytes} and {limit_bytes} is the most. "
     "Uploads are refused until it fits again: delete something, and empty the trash."
 )
-TOO_MANY = (
+TOO_MANY = Sentence(
     "Your netdisk holds {files} files and folders, and {limit} is the most. "
     "Uploads are refused until it fits again: delete something, and empty the trash."
 )
@@ -43,9 +43,9 @@ def tell_full(storage: Storage, *, owner: str, usage: Usage, limits: Limits, tol
         return over
     message = FITS_AGAIN
     if over and usage.bytes > limits.bytes:
-        message = Sentence(TOO_LARGE, {"used_bytes": usage.bytes, "limit_bytes": limits.bytes})
+        message = Sentence(TOO_LARGE.msgid, {"used_bytes": usage.bytes, "limit_bytes": limits.bytes})
     elif over:
-        message = Sentence(TOO_MANY, {"files": usage.files, "limit": limits.files})
+        message = Sentence(TOO_MANY.msgid, {"files": usage.files, "limit": limits.files})
     severity = "warning" if over else "info"
     w = workspaces.c
     with storage.write() as connection:

@@ -10,15 +10,19 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from ark_extensions.storage import Storage
+from ark_extensions.catalogue import import_item
+from ark_extensions.settings import Settings
+from ark_extensions.storage import Storage, tables
 from ark_extensions.usecases import netdisk, netdisk_full, users
 from ark_extensions.usecases.notices import list_notices
 from tests.integration.netdisk_client import Answer, ask, begin_tus, fresh_user
+from tests.netdisk_contract import assert_as_documented
 from tests.netdisk_server import Server
 
 
@@ -37,8 +41,11 @@ def server(running: Server) -> Server:
 
 
 def call(server: Server, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    """An answer that is not as the OpenAPI document says fails whatever test asked for it."""
     data = None if body is None else json.dumps(body)
-    return ask(server, method, f"/api/v1/{path}", data, headers=headers)
+    answer = ask(server, method, f"/api/v1/{path}", data, headers=headers)
+    assert_as_documented(method, path, answer.status, answer.body)
+    return answer
 
 
 def document(answer: Answer) -> Any:
@@ -247,7 +254,7 @@ def test_an_owner_over_the_limit_hears_of_it_and_uploads_are_refused(server: Ser
         refused = ask(server, "PUT", "/dav/small", b"x")
         assert refused.status == 507 and not (server.data() / "small").exists()
         assert ask(server, "GET", "/dav/written", headers={"Range": "bytes=0-9"}).status == 206
-        until(lambda: [notice.message.msgid for notice in list_notices(storage, owner=user)] == [netdisk_full.TOO_LARGE])
+        until(lambda: [notice.message.msgid for notice in list_notices(storage, owner=user)] == [netdisk_full.TOO_LARGE.msgid])
         due = dict(until(lambda: netdisk.due_scans(storage, now=datetime.now(UTC) + timedelta(minutes=1))))
         assert user in due
 
@@ -269,6 +276,34 @@ def test_a_personal_token_makes_no_tokens(server: Server) -> None:
 
 def test_sentences_come_in_the_callers_language(server: Server) -> None:
     assert "there" in document(call(server, "GET", "list?path=none", **{"Accept-Language": "en"}))["error"]["message"]
+
+
+def test_a_dataset_is_imported_by_the_server_and_refused_when_it_does_not_fit(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/a.txt").write_text("petals")
+    with opened(server) as storage:
+        settings = Settings(state_dir=server.state_dir)
+        for name in ("flowers", "ocean"):
+            import_item(storage, settings, kind="dataset", name=name, source_dir=tmp_path, title=name.title(), now=datetime.now(UTC))
+        with storage.write() as connection:
+            versions = tables.catalog_versions
+            connection.execute(versions.update().where(versions.c.name == "ocean").values(size_bytes=5 << 40))
+    listed = {item["name"]: item for item in document(call(server, "GET", "imports"))["items"]}
+    assert listed["flowers"]["versions"][0]["file_count"] == 1
+    refused = call(server, "POST", "imports", {"kind": "dataset", "name": "ocean"})
+    assert refused.status == 507 and document(call(server, "GET", "copies"))["items"] == [], "at once, before anything is copied"
+    assert call(server, "POST", "imports", {"kind": "dataset", "name": "none"}).status == 404
+    fill(server, "into/there")
+    job = document(call(server, "POST", "imports", {"kind": "dataset", "name": "flowers", "into": "into"}))
+    done = until(lambda: (j := document(call(server, "GET", f"copies/{job['id']}")))["state"] != "running" and j)
+    assert done["state"] == "done" and done["results"] == ["into/flowers"] and done["done_files"] == done["total_files"] == 3
+    imported = server.data() / "into/flowers/1/a.txt"
+    assert imported.read_text() == "petals" and os.access(imported, os.W_OK)
+
+
+def test_the_document_of_the_api_is_served(server: Server) -> None:
+    served = json.loads(ask(server, "GET", "/api/v1/openapi.json", headers={"Authorization": ""}).body)
+    assert served["paths"]["/imports"]["post"]["requestBody"]["required"]
 
 
 def test_what_was_refused_is_not_done_afterwards(server: Server) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.files import GIB, Limits, Usage
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage
 from ark_extensions.usecases import netdisk, netdisk_dav, netdisk_full, notices, users
 from ark_extensions.usecases.netdisk import Upload
 from ark_extensions.usecases.netdisk_dav import Lock, Locked
+from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
 LIMITS = Limits(100 * GIB, 1000, 10 * GIB)
@@ -21,9 +22,7 @@ LIMITS = Limits(100 * GIB, 1000, 10 * GIB)
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    url = f"sqlite:///{tmp_path / 'ark.sqlite'}"
-    migrate(url)
-    made = Storage(url)
+    made = Storage(fresh_database(tmp_path))
     for name in ("alice", "bob"):
         users.ensure_user(made, name=name, admin=False, opening_credit_micros=0, now=T0)
         assert netdisk.open_netdisk(made, owner=name, now=T0) and not netdisk.open_netdisk(made, owner=name, now=T0)
@@ -142,9 +141,9 @@ def test_an_owner_hears_once_that_it_is_too_much_and_once_that_it_fits(storage: 
     for minute, usage in enumerate((Usage(100, 10), Usage(101, 3), Usage(5000, 3), Usage(101, 3))):
         now = T0 + timedelta(minutes=minute)
         state = netdisk_full.tell_full(storage, owner="alice", usage=usage, limits=limits, told=state, now=now)
-    assert state and told() == [netdisk_full.TOO_LARGE] and netdisk_full.is_told_full(storage, owner="alice")
+    assert state and told() == [netdisk_full.TOO_LARGE.msgid] and netdisk_full.is_told_full(storage, owner="alice")
     assert not netdisk_full.tell_full(storage, owner="alice", usage=Usage(99, 3), limits=limits, told=True, now=T0 + timedelta(hours=1))
     assert told() == [] and not netdisk_full.is_told_full(storage, owner="alice")
     assert netdisk_full.tell_full(storage, owner="alice", usage=Usage(1, 11), limits=limits, told=False, now=T0 + timedelta(hours=2))
-    assert told() == [netdisk_full.TOO_MANY]
+    assert told() == [netdisk_full.TOO_MANY.msgid]
     assert notices.list_notices(storage, owner="bob") == []

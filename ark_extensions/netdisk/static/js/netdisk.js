@@ -1,7 +1,7 @@
 // The list: folders, sorting, selection, search, and what can be done with files.
 
 import { $, ask, at, button, call, choose, complain, date, el, encodePath, folderOf, icon, join, nameOf, query, say, shown, size, trashDays, word } from "./base.js";
-import { commandLine, preview, trash, unfinished } from "./panels.js";
+import { commandLine, imports, preview, trash, unfinished } from "./panels.js";
 import { dropped, enqueue, follow, onFinished } from "./tray.js";
 
 const PAGE = 200;
@@ -108,6 +108,7 @@ async function usage() {
   if (u.price) texts.push(word(`price_${u.charged_on}`, { price: u.price.text }));
   if (u.trash_bytes) texts.push(word("in_trash", { size: size(u.trash_bytes) }));
   $("nd-used").textContent = texts.join(" · ");
+  $("nd-over").hidden = !u.over_limit;
   $("nd-usage").querySelector("button")?.remove();
   if (u.unfinished_uploads) {
     $("nd-usage").append(button(word("unfinished", { count: u.unfinished_uploads, size: size(u.unfinished_bytes) }), () => unfinished(refresh), "btn btn-xs btn-quiet"));
@@ -176,6 +177,7 @@ $("nd-new").addEventListener("click", async () => {
   refresh();
 });
 $("nd-trash").addEventListener("click", () => trash(refresh));
+$("nd-import").addEventListener("click", () => imports(state.path, (job) => follow(job, "importing")));
 $("nd-command").addEventListener("click", () => commandLine());
 $("nd-files").addEventListener("click", () => $("nd-pick-files").click());
 $("nd-folder").addEventListener("click", () => $("nd-pick-folder").click());

@@ -64,6 +64,25 @@ export async function unfinished(changed) {
   show(word("unfinished_title"), el("p", {}, word("resume_hint")), ...rows, foot(clean, closing()));
 }
 
+export async function imports(into, begun) {
+  const answer = await call("GET", "imports");
+  if (!answer.ok) return complain(answer.error);
+  const rows = answer.data.items.map((item) => {
+    const newest = item.versions[0];
+    const facts = [size(newest.size_bytes), word("files", { count: newest.file_count }), item.license].filter(Boolean).join(" · ");
+    return el("div", { class: "nd-item" },
+      el("span", {}, item.title, " ", el("span", { class: "sub num" }, facts), el("span", { class: "sub nd-about" }, item.description)),
+      button(word("import"), async () => {
+        const started = await call("POST", "imports", { kind: item.kind, name: item.name, into });
+        if (!started.ok) return complain(started.error);
+        hide();
+        begun(started.data);
+      }));
+  });
+  show(word("import_title"), el("p", {}, word("import_intro", { folder: shown(into) || word("home") })),
+    ...(rows.length ? rows : [el("p", { class: "sub" }, word("import_none"))]), foot(closing()));
+}
+
 function line(text) {
   return el("div", { class: "nd-item" }, el("code", {}, text), button(word("copy"), () => copyText(text), "btn btn-sm btn-outline-secondary", "copy"));
 }

@@ -164,7 +164,7 @@ class Item {
 }
 
 /** Follow a copy on the server until it has ended. */
-export async function follow(job) {
+export async function follow(job, saying = "copying") {
   $("nd-tray").hidden = false;
   const said = el("span", { class: "nd-what" });
   const bar = el("progress", { max: "1", value: "0", "aria-label": word("copy") });
@@ -173,7 +173,7 @@ export async function follow(job) {
   $("nd-tray-list").append(line);
   for (let state = job; ;) {
     const part = state.total_bytes ? state.done_bytes / state.total_bytes : state.total_files ? state.done_files / state.total_files : 0;
-    said.textContent = word("copying", { name: shown(nameOf(state.items[0])), percent: Math.min(100, Math.floor(100 * part)) });
+    said.textContent = word(saying, { name: shown(nameOf(state.items[0])), percent: Math.min(100, Math.floor(100 * part)) });
     bar.value = part;
     if (state.state !== "running") {
       line.remove();
