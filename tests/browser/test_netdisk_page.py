@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from tests.browser.conftest import Visitor
@@ -247,3 +247,35 @@ def test_a_script_of_another_page_cannot_call_with_the_cookie_alone(visit: Visit
     assert status == 403
     status = page.evaluate("fetch('/services/netdisk/api/v1/folders', {method: 'POST', body: '{\"path\":\"x\"}'}).then((r) => r.status)")
     assert status == 403 and not (tree(visitor) / "x").exists()
+
+
+def test_a_dataset_is_imported_by_a_button(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    page.locator("#nd-import").click()
+    dialog = page.locator("#nd-dialog")
+    line = dialog.locator(".nd-item").first
+    expect(line).to_contain_text(re.compile(r"\d+ files"))
+    visitor.shot("netdisk-import")
+    line.get_by_role("button", name="Import", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("Copied to")
+    [imported] = [entry for entry in tree(visitor).iterdir() if entry.is_dir()]
+    expect(row(page, imported.name)).to_be_visible()
+    assert any(path.is_file() for path in imported.rglob("*"))
+    assert visitor.problems == []
+
+
+def test_the_page_says_that_there_is_more_than_the_limit(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    expect(page.locator("#nd-over")).to_be_hidden()
+    page.route("**/api/v1/usage", over_limit)
+    page.reload()
+    expect(page.locator("#nd-over")).to_contain_text("Uploads are refused")
+    visitor.shot("netdisk-over")
+
+
+def over_limit(route: Route) -> None:
+    """The service's own answer, with the one fact changed that takes a full disk to come about."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json={**answer.json(), "over_limit": True})
