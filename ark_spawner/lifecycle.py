@@ -48,6 +48,9 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
     _workers: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=64, thread_name_prefix="ark-work")
     _beats: ClassVar[Beats] = Beats()
 
+    #: what its events say when a start begins
+    starting: ClassVar[Sentence] = launches.STARTING
+
     _workspace_id: str | None = None
     _launch_id: str | None = None
     _was_ready = False
@@ -179,7 +182,8 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
         self._workspace_id = workspace_id_of(self.user_options)
         if not self.name:
             raise Forbidden("Workspaces have names: create one in the console's marketplace.", code="default_server")
-        call = partial(launches.authorize_launch, owner=self.user.name, server_name=self.name, workspace_id=self._workspace_id, now=now())
+        asked: dict[str, Any] = {"owner": self.user.name, "server_name": self.name, "workspace_id": self._workspace_id}
+        call = partial(launches.authorize_launch, **asked, now=now(), said=self.starting)
         self._authorizing = asyncio.ensure_future(self.use_case(call))
         self._authorizing.add_done_callback(self._authorized)
         return await asyncio.shield(self._authorizing)

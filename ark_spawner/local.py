@@ -37,6 +37,7 @@ MEMORY_FULL = Sentence(
     "The workspace's memory ({memory_gib} GiB) was full, so the system ended a program in it. Use less, or start it with more memory."
 )
 NO_ANSWER = Sentence("The workspace's server did not answer within {seconds} seconds, so it was ended. Nothing is charged. Try again.")
+HERE = Sentence("Starting on this machine: {offer}.")
 MOVED = Sentence("“{name}” in the home directory is where the platform mounts your files. What stood there is now “{moved}”.")
 
 
@@ -66,6 +67,8 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
     ssh = Bool(False, help="let the SSH gateway into workspaces, where this machine has an sshd").tag(config=True)
     server_args = List(Unicode(), help="further arguments of jupyterhub-singleuser").tag(config=True)
     patience_seconds = Integer(120, help="a server that does not answer by then has failed to start").tag(config=True)
+
+    starting = HERE
 
     _run: LocalRun | None = None
     _launching = False

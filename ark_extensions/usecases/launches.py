@@ -54,6 +54,7 @@ STOP_ORDERED: dict[str, str] = {
     StopReason.OPERATOR: "Stopping, as the operator {actor} asked.",
     StopReason.SHUTDOWN: "Stopping: the platform is shut down.",
 }
+STARTING = Sentence("Starting with {offer}.")
 FAILED_START = Sentence("It did not start. Nothing is charged for the attempt.")
 
 
@@ -82,11 +83,14 @@ def _close_run(connection: Connection, row: Row[Any], end: datetime, reason: str
     return cost_micros(run.price_micros_per_hour, run.opened_at, end)
 
 
-def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspace_id: str, now: datetime) -> LaunchSpec:
+def authorize_launch(
+    storage: Storage, *, owner: str, server_name: str, workspace_id: str, now: datetime, said: Sentence = STARTING
+) -> LaunchSpec:
     """The gate: may this server start now, and as what? Called by the spawner on every start.
 
     Checks owner, name, state, offer, wallet and stock; takes the stock if it is not held; moves the workspace to starting
-    under a new launch id. Raises a domain error whose sentence the user reads.
+    under a new launch id. ``said``: what the runtime tells of a start, with ``{offer}``; the node's name is in the event's
+    detail. Raises a domain error whose sentence the user reads.
     """
     with storage.write() as connection:
         row = _by_id(connection, workspace_id)
@@ -109,8 +113,13 @@ def authorize_launch(storage: Storage, *, owner: str, server_name: str, workspac
         launch_id = new_id()
         set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
         spec = _spec(connection, row, compute.offer, launch_id, claim.node, devices_of(connection, claim.holder))
-        message = Sentence("Starting on {node}: {offer}.", {"node": claim.node, "offer": compute.offer.name})
-        detail = {"launch_id": launch_id, "gpu_devices": list(spec.gpu_devices), "price_version": compute.price_version_id}
+        message = Sentence(said.msgid, {"offer": compute.offer.name})
+        detail = {
+            "launch_id": launch_id,
+            "node": claim.node,
+            "gpu_devices": list(spec.gpu_devices),
+            "price_version": compute.price_version_id,
+        }
         emit(connection, **_say(row, message, now), kind="starting", actor=owner, detail=detail)
         return spec
 

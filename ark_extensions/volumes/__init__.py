@@ -26,6 +26,9 @@ class Disks(Protocol):
     def delete_data_disk(self, workspace_id: str) -> None:
         """Delete the data disk and all in it, and nothing else."""
 
+    def system_disk_usage(self, workspace_id: str) -> int | None:
+        """Bytes that people's programs keep on the system disk, which a stop deletes; None when nobody knows."""
+
     def remove_run_dir(self, workspace_id: str) -> None:
         """Delete the system disk; in a cluster it goes with the pod."""
 

@@ -58,6 +58,11 @@ class ClusterDisks:
         _checked(workspace_id)
         return 0
 
+    def system_disk_usage(self, workspace_id: str) -> int | None:
+        """None: what a pod wrote is known to its node alone."""
+        _checked(workspace_id)
+        return None
+
     def delete_data_disk(self, workspace_id: str) -> None:
         """Delete the claim, and with it the disk, by its storage class's reclaim policy. Raises Conflict if it is not ours."""
         claim = self._claim(workspace_id)

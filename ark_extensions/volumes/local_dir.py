@@ -17,6 +17,9 @@ from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.workspaces import Mount
 from ark_extensions.volumes.removal import remove_tree
 
+#: what the sandbox shows as /tmp and /var/tmp, the places outside /home/user that people's programs can write to
+LOST = ("tmp", "var-tmp")
+COUNTED_MAX = 50_000
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 GONE = {
     DATASET: (
@@ -40,7 +43,15 @@ class LocalDirVolumes:
         return self._private("disks", _checked(workspace_id))
 
     def data_disk_usage(self, workspace_id: str) -> int:
-        return _bytes_on_disk(self._root / "disks" / _checked(workspace_id))
+        return _bytes_on_disk(self._root / "disks" / _checked(workspace_id)) or 0
+
+    def system_disk_usage(self, workspace_id: str) -> int | None:
+        """None without one, and for one with more than `COUNTED_MAX` files: a person waits for the answer."""
+        run = self.find_run_dir(workspace_id)
+        if run is None:
+            return None
+        found = [_bytes_on_disk(run / name, most=COUNTED_MAX) for name in LOST]
+        return None if None in found else sum(filter(None, found))
 
     def delete_data_disk(self, workspace_id: str) -> None:
         self._remove("disks", _checked(workspace_id))
@@ -103,9 +114,10 @@ def _checked(workspace_id: str) -> str:
     return workspace_id
 
 
-def _bytes_on_disk(path: Path) -> int:
-    """Allocated bytes under ``path`` on its own file system, hard links once, links not followed."""
-    total, seen = 0, set[int]()
+def _bytes_on_disk(path: Path, *, most: int | None = None) -> int | None:
+    """Allocated bytes of the files under ``path`` on its own file system, hard links once, links not followed. None: there are more
+    than ``most``."""
+    total, count, seen = 0, 0, set[int]()
     try:
         device = os.stat(path, follow_symlinks=False).st_dev
     except FileNotFoundError:
@@ -115,6 +127,9 @@ def _bytes_on_disk(path: Path) -> int:
         try:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
+                    count += 1
+                    if most is not None and count > most:
+                        return None
                     info = entry.stat(follow_symlinks=False)
                     if info.st_dev != device or info.st_ino in seen:
                         continue

@@ -136,6 +136,7 @@ def _extend_rename_stop_release(page: Page, name: str) -> None:
     expect(row.locator(".name")).to_have_text('<img src=x onerror="alert(1)">')
     row.get_by_role("button", name="Stop").click()
     expect(page.locator("#dialog")).to_contain_text("Kept: everything in /home/user")
+    expect(page.locator("#dialog")).to_contain_text("Lost: files outside /home/user, such as in /tmp")
     page.locator("#dialog").get_by_role("button", name="Stop").click()
     expect(row).to_have_attribute("data-state", "stopped", timeout=START_MS)
     row.locator("[data-menu=more]").click()

@@ -5,6 +5,7 @@ And what opens from it speaks the language of the console.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,21 @@ def test_what_starts_elsewhere_comes_to_the_top_without_a_reload(crowded: Visito
     expect(page.locator("#ws-w001 time").first).to_have_text(re.compile("second|minute"))
     crowded.platform.api("POST", "/workspaces/w001/stop", user=crowded.name)
     expect(first).to_have_attribute("data-state", "stopped", timeout=60_000)
+
+
+def test_the_dialog_before_a_stop_says_how_much_is_lost(crowded: Visitor) -> None:
+    platform, page = crowded.platform, crowded.open("workspaces")
+    platform.api("POST", "/workspaces/w000/start", {}, user=crowded.name)
+    row = page.locator("#ws-w000")
+    expect(row).to_have_attribute("data-state", "running", timeout=60_000)
+    (platform.state_dir / "runs" / f"{crowded.name}000" / "tmp" / "big").write_bytes(os.urandom(3 * 1024 * 1024))
+    page.locator("#ws-w000 [data-events]").click()
+    expect(page.locator("#events-body")).to_contain_text("Starting on this machine")
+    page.locator("#events-close").click()
+    row.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#dialog")).to_contain_text(re.compile(r"Lost: 3\.\d MiB of files outside /home/user"))
+    page.locator("#dialog").get_by_role("button", name="Stop").click()
+    expect(row).to_have_attribute("data-state", "stopped", timeout=60_000)
 
 
 def test_jupyterlab_opens_in_the_language_of_the_console_and_can_be_given_another(visit: Visit) -> None:

@@ -71,6 +71,26 @@ def test_in_any_runtime_deleting_a_data_disk_is_repeatable_and_takes_that_one_on
     assert stage.present() == {"ws2"}
 
 
+def test_in_any_runtime_the_size_of_what_a_stop_deletes_is_told_or_unknown(stage: Stage) -> None:
+    assert stage.disks.system_disk_usage("never-was") is None
+    stage.make_run("ws1")
+    assert not stage.disks.system_disk_usage("ws1")
+
+
+def test_only_what_people_wrote_counts_as_lost_and_a_million_files_are_not_counted(
+    volumes: LocalDirVolumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = volumes.run_dir("ws1")
+    for name in ("tmp", "var-tmp", "log"):
+        (run / name).mkdir()
+        (run / name / "file").write_bytes(b"x" * 100_000)
+    assert 200_000 <= (volumes.system_disk_usage("ws1") or 0) < 300_000, "the platform's own log is nobody's loss"
+    monkeypatch.setattr("ark_extensions.volumes.local_dir.COUNTED_MAX", 3)
+    for number in range(5):
+        (run / "tmp" / str(number)).touch()
+    assert volumes.system_disk_usage("ws1") is None
+
+
 def test_in_any_runtime_system_disks_are_listed_and_removed(stage: Stage) -> None:
     assert stage.disks.run_dirs() == []
     stage.make_run("ws1")

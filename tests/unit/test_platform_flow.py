@@ -122,6 +122,13 @@ def test_a_run_is_charged_to_the_second_and_the_bill_says_so(storage: Storage) -
     assert "Stopped by {actor}." in sentences(storage, name)
 
 
+def test_a_start_tells_what_with_and_keeps_the_nodes_name_for_the_detail(storage: Storage) -> None:
+    _, name, _ = launch(storage, T0)
+    [event] = [e for e in events.list_events(storage, owner="alice", name=name).items if e.kind == "starting"]
+    assert (event.message.msgid, dict(event.message.params)) == ("Starting with {offer}.", {"offer": "CPU · 1"})
+    assert event.detail["node"] == "local"
+
+
 def test_hourly_settlement_and_stop_charge_the_same_total_and_a_repeat_charges_nothing(storage: Storage) -> None:
     workspace_id, _, launch_id = launch(storage, T0)
     for minutes in (7, 13, 13, 59, 121):

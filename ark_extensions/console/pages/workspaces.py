@@ -12,12 +12,15 @@ from typing import Any
 from ark_extensions.console.pages.assets import living
 from ark_extensions.console.pages.base import Page
 from ark_extensions.console.pages.ssh import ssh_column
-from ark_extensions.domain.errors import NotFound
+from ark_extensions.domain.errors import ArkError, NotFound
 from ark_extensions.domain.listing import GROUPS, read_place, write_place
 from ark_extensions.domain.offers import Plan
 from ark_extensions.domain.workspaces import STARTABLE
+from ark_extensions.settings import Settings
+from ark_extensions.storage import Storage
 from ark_extensions.usecases import events, market, workspace_list, workspaces
 from ark_extensions.usecases.views import EventView
+from ark_extensions.volumes import open_disks
 
 DIALOGS = ("stop", "start", "release", "auto-stop", "budget", "grow")
 EVENTS_A_PAGE = 100
@@ -84,9 +87,11 @@ class Dialog(Page):
         now = self.now
         view = await self.use(workspaces.get_workspace, owner=self.me, name=name, now=now)
         context: dict[str, Any] = {}
+        if kind == "stop":
+            context["outside_bytes"] = await self.use(outside_home, settings=self.console_settings, workspace_id=view.id)
         if kind in ("stop", "start"):
             offers = list(await self.use(market.list_offers, plan=Plan.PAYG, now=now))
-            context = {
+            context |= {
                 "offers": sorted(offers, key=lambda v: v.price_micros),
                 "mine": next((v for v in offers if v.offer.id == view.offer.id), None) if view.asset_id is None else None,
             }
@@ -102,6 +107,14 @@ class Dialog(Page):
                 "until": now + timedelta(days=self.console_settings.recycle_days),
             }
         self.fragment("_dialog.html", kind=kind, w=view, **context)
+
+
+def outside_home(_storage: Storage, *, settings: Settings, workspace_id: str) -> int | None:
+    """How much lies where a stop deletes it; None when nobody can tell now."""
+    try:
+        return open_disks(settings).system_disk_usage(workspace_id)
+    except ArkError:
+        return None
 
 
 class Events(Page):
