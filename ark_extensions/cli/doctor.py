@@ -7,8 +7,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import click
 from alembic.migration import MigrationContext
@@ -16,6 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
 from ark_extensions.cli import processes
+from ark_extensions.cli.doctor_cluster import cluster
+from ark_extensions.cli.finding import Finding
 from ark_extensions.cli.installation import installation, opened, print_json
 from ark_extensions.cli.limits import missing_controllers
 from ark_extensions.environments import environments
@@ -36,16 +38,6 @@ SANDBOX = (
 ).split()
 
 
-@dataclass(frozen=True)
-class Finding:
-    """``state``: ``ok``, ``note`` (works with less) or ``problem``. ``remedy``: what to do; empty when it is ok."""
-
-    name: str
-    state: Literal["ok", "note", "problem"]
-    sentence: str
-    remedy: str = ""
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
@@ -62,8 +54,11 @@ def doctor(as_json: bool) -> None:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    checks: list[Callable[[Settings], Iterator[Finding]]] = [_database, _sandbox, _limits, _gpus, _editors, _disk, _running]
-    return [finding for check in checks for finding in check(settings)]
+    checks: dict[str, list[Callable[[Settings], Iterator[Finding]]]] = {
+        "local": [_database, _sandbox, _limits, _gpus, _editors, _disk, _running],
+        "kubernetes": [_database, cluster, _services],
+    }
+    return [finding for check in checks[settings.runtime] for finding in check(settings)]
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -153,6 +148,21 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", "problem", f"{free_gib:.1f} GiB are free in {settings.state_dir}.", remedy)
     else:
         yield Finding("disk", "ok", f"{free_gib:.1f} GiB are free in {settings.state_dir}.")
+
+
+def _services(settings: Settings) -> Iterator[Finding]:
+    """Where something else starts the processes: whether they answer where the others look for them."""
+    hub = urlsplit(settings.hub_api_url)
+    places = [
+        ("hub", hub.hostname or "", hub.port or 80, "/hub/health"),
+        ("console", settings.services_host, settings.ports.console, "/services/console/health"),
+        ("netdisk", settings.services_host, settings.ports.netdisk, "/services/netdisk/health"),
+    ]
+    for name, host, port, path in places:
+        if processes.answers(host, port, path, seconds=5.0):
+            yield Finding(name, "ok", f"It answers at {host}:{port}.")
+        else:
+            yield Finding(name, "problem", f"It does not answer at {host}:{port}.", "Look at its pod's log and events.")
 
 
 def _gateway(settings: Settings) -> Finding:
