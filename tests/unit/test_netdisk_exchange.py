@@ -13,9 +13,10 @@ from ark_extensions.domain.errors import ArkError, NotFound
 from ark_extensions.netdisk.exchange import catalogue_mount, import_into, opener, publish_folder
 from ark_extensions.netdisk.tree import Tree
 from ark_extensions.settings import Settings
-from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage import Storage
 from ark_extensions.usecases import users
 from ark_extensions.volumes.local_dir import LocalDirVolumes
+from tests.unit.fresh import fresh_database
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -28,8 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def storage(settings: Settings) -> Iterator[Storage]:
     settings.state_dir.mkdir()
-    migrate(settings.resolved_database_url)
-    made = Storage(settings.resolved_database_url)
+    made = Storage(fresh_database(settings.state_dir))
     for name in ("alice", "bob"):
         users.ensure_user(made, name=name, admin=False, opening_credit_micros=0, now=NOW)
     yield made
