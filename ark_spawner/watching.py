@@ -71,9 +71,11 @@ class WatchesPods:
 
     @property
     def stuck(self) -> bool:
-        """It has stopped working, or has said nothing for very long."""
-        task = getattr(self, "watch_task", None)
-        return bool(task is not None and task.done()) or (self.told_at > 0 and time.monotonic() - self.told_at > STUCK_SECONDS)
+        """It has stopped working, could not begin, or has said nothing for very long."""
+        task, begun = getattr(self, "watch_task", None), getattr(self, "first_load_future", None)
+        if begun is None or not begun.done():
+            return False
+        return task is None or bool(task.done()) or time.monotonic() - self.told_at > STUCK_SECONDS
 
     def changed(self, key: str, value: Any) -> None:
         self.told_at = time.monotonic()

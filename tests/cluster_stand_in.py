@@ -12,8 +12,10 @@ import asyncio
 import copy
 import json
 import signal
+import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +56,7 @@ class StandIn:
         self._version = 1
         self._watchers: dict[str, set[asyncio.Queue[Object | None]]] = {plural: set() for plural in KINDS}
         self._log: list[tuple[int, str, Object]] = []
+        self.made_at: dict[str, float] = {}
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -70,6 +73,7 @@ class StandIn:
         app.router.add_delete(one, self._delete)
         app.router.add_get(one + "/log", self._container_log)
         app.router.add_post("/faults", self._told)
+        app.router.add_get("/state", self._state)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -210,7 +214,10 @@ class StandIn:
                         await response.write(json.dumps(said).encode() + b"\n")
             close(request)
         except TimeoutError:
-            await response.write_eof()
+            with suppress(ConnectionError):  # who watched may be gone
+                await response.write_eof()
+        except ConnectionError:
+            pass
         finally:
             self._watchers[plural].discard(queue)
         return response
@@ -225,6 +232,7 @@ class StandIn:
         if plural == "pods":
             body["status"] = {"phase": "Pending", "conditions": []}
         made = self.put(plural, body)
+        self.made_at[made["metadata"]["uid"]] = time.monotonic()
         if plural == "pods" and self.node is not None:
             self.node.give(made)
         if fault == "lost":
@@ -271,6 +279,11 @@ class StandIn:
         """Faults from another process: a list of fields of `Fault`, which take the place of those there were."""
         self.faults = [Fault(**one) for one in await request.json()]
         return web.json_response({})
+
+    async def _state(self, request: web.Request) -> web.Response:
+        """For another process: pods (name → time.monotonic() of its making), launches by pod, and the number of other objects."""
+        made = {name: self.made_at.get(pod["metadata"]["uid"], 0.0) for name, pod in self.objects["pods"].items()}
+        return web.json_response({"pods": made, **{plural: len(objects) for plural, objects in self.objects.items() if plural != "pods"}})
 
     def _one(self, request: web.Request) -> Object:
         plural, name = request.match_info["plural"], request.match_info["name"]
@@ -348,8 +361,8 @@ def refusal(status: int, reason: str, message: str) -> web.HTTPException:
 def selected(body: Object, query: Mapping[str, str]) -> bool:
     labels = body["metadata"].get("labels", {})
     for pair in filter(None, query.get("labelSelector", "").split(",")):
-        key, _, value = pair.partition("=")
-        if labels.get(key) != value:
+        key, exact, value = pair.partition("=")
+        if key not in labels or (exact and labels[key] != value):
             return False
     for pair in filter(None, query.get("fieldSelector", "").split(",")):
         key, _, value = pair.partition("=")

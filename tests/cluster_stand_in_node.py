@@ -134,15 +134,12 @@ class SandboxNode(Node):
         for line in pod["spec"]["containers"][0].get("env", ()):
             if "valueFrom" in line:
                 wanted = line["valueFrom"]["secretKeyRef"]
-                while (secret := self._secret(wanted["name"], pod)) is None:
+                while wanted["key"] not in (secret := self.api.objects["secrets"].get(wanted["name"], {})).get("data", {}):
                     await asyncio.sleep(0.02)
                 found[line["name"]] = base64.b64decode(secret["data"][wanted["key"]]).decode()
             else:
                 found[line["name"]] = line["value"].replace("$$(", "$(")
         return found
-
-    def _secret(self, name: str, pod: Object) -> Object | None:
-        return self.api.objects["secrets"].get(name)
 
     def _mounts(self, pod: Object) -> list[str]:
         line = ["--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--die-with-parent", "--tmpfs", "/"]
