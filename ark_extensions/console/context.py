@@ -18,13 +18,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from jupyterhub.services.auth import HubOAuth
 
-from ark_extensions.console.auth import Principal, TokenLookup, hub_oauth
+from ark_extensions.console.auth import SERVICE, Principal
 from ark_extensions.console.sse import Feed
 from ark_extensions.hub import Hub
 from ark_extensions.payments.configured import configured
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.users import ensure_user
+from ark_extensions.web.oauth import service_oauth
+from ark_extensions.web.tokens import TokenLookup
 
 log = logging.getLogger("ark.console")
 
@@ -62,7 +64,7 @@ class Console:
 
     @classmethod
     def of(cls, settings: Settings, storage: Storage, hub: Hub) -> Console:
-        return cls(settings, storage, hub, TokenLookup(hub), hub_oauth(settings))
+        return cls(settings, storage, hub, TokenLookup(hub), service_oauth(settings, SERVICE))
 
     async def use(self, verb: Callable[Concatenate[Storage, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a use case in a thread: one hop, one transaction."""

@@ -22,8 +22,7 @@ from tornado.web import Application, RequestHandler
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.hub import Hub
 from ark_extensions.netdisk import api, api_kept, contents, kernel, pages
-from ark_extensions.netdisk.auth import PREFIX, Tokens
-from ark_extensions.netdisk.auth import Hub as KnowsTokens
+from ark_extensions.netdisk.auth import PREFIX, SERVICE
 from ark_extensions.netdisk.dav_writes import DavHandler
 from ark_extensions.netdisk.desk import Office
 from ark_extensions.netdisk.handlers import FileHandler
@@ -31,12 +30,13 @@ from ark_extensions.netdisk.housekeeping import Housekeeping
 from ark_extensions.netdisk.jobs import Jobs
 from ark_extensions.netdisk.personal_tokens import PersonalTokens
 from ark_extensions.netdisk.quick import QuickDav
-from ark_extensions.netdisk.session import hub_oauth
 from ark_extensions.netdisk.tus import CreationHandler, UploadHandler
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.volumes import Volumes
 from ark_extensions.volumes.local_dir import LocalDirVolumes
+from ark_extensions.web.oauth import service_oauth
+from ark_extensions.web.tokens import KnowsTokens, TokenLookup
 
 log = logging.getLogger("ark.netdisk")
 
@@ -63,8 +63,8 @@ def make_app(settings: Settings, storage: Storage, volumes: Volumes, hub: KnowsT
     if oauth is not None:
         routes += pages.ROUTES
     app = Application(
-        routes, default_handler_class=Nothing, office=office, tokens=Tokens(hub), oauth=oauth, jobs=Jobs(office), zips={}, languages={},
-        personal=PersonalTokens(settings.hub_api_url), cookie_secret=cookie_secret(settings) if oauth is not None else None,
+        routes, default_handler_class=Nothing, office=office, tokens=TokenLookup(hub), oauth=oauth, jobs=Jobs(office), zips={},
+        languages={}, personal=PersonalTokens(settings.hub_api_url), cookie_secret=cookie_secret(settings) if oauth is not None else None,
         log_function=log_request,
     )  # fmt: skip
     app.settings["housekeeping"] = Housekeeping(office)
@@ -134,7 +134,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     storage = Storage(settings.resolved_database_url)
     hub = Hub(settings.hub_api_url, token=settings.secret("netdisk_token"))
-    app = make_app(settings, storage, LocalDirVolumes(settings.state_dir), hub, hub_oauth(settings))
+    app = make_app(settings, storage, LocalDirVolumes(settings.state_dir), hub, service_oauth(settings, SERVICE))
     server = listen(app, settings.ports.netdisk, settings.listen_host)
     housekeeping: Housekeeping = app.settings["housekeeping"]
     housekeeping.begin()

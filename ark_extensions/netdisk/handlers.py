@@ -19,10 +19,11 @@ from tornado.web import HTTPError, RequestHandler
 from ark_extensions.domain import errors
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.domain.files import ChecksumMismatch, Full
-from ark_extensions.netdisk.auth import Caller, Tokens, Unauthenticated, caller_of, credentials
+from ark_extensions.netdisk.auth import Caller, caller_of, credentials
 from ark_extensions.netdisk.desk import Desk, Office
 from ark_extensions.usecases.netdisk_dav import Locked
 from ark_extensions.web.i18n import render_error
+from ark_extensions.web.tokens import TokenLookup, Unauthenticated
 
 log = logging.getLogger("ark.netdisk")
 
@@ -93,8 +94,8 @@ class FileHandler(RequestHandler):
         return office
 
     @property
-    def tokens(self) -> Tokens:
-        tokens: Tokens = self.application.settings["tokens"]
+    def tokens(self) -> TokenLookup:
+        tokens: TokenLookup = self.application.settings["tokens"]
         return tokens
 
     # who calls

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from tornado.web import StaticFileHandler
 
 from ark_extensions.domain.errors import ArkError
-from ark_extensions.netdisk.auth import PREFIX, Unauthenticated
+from ark_extensions.netdisk.auth import PREFIX
 from ark_extensions.netdisk.handlers import status_of
 from ark_extensions.netdisk.session import Callback, SessionHandler
 from ark_extensions.netdisk.words import BROWSER_WORDS
@@ -25,6 +25,7 @@ from ark_extensions.usecases import users, wallet
 from ark_extensions.usecases.views import WalletView
 from ark_extensions.web import i18n
 from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
+from ark_extensions.web.tokens import Unauthenticated
 
 HERE = Path(__file__).parent
 CONSOLE_FILES = HERE.parent / "console"

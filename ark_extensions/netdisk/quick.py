@@ -31,7 +31,7 @@ from tornado.web import Application
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.domain.files import parse_checksum, parse_new_path
 from ark_extensions.netdisk import dav_xml
-from ark_extensions.netdisk.auth import Caller, Tokens, caller_of, credentials
+from ark_extensions.netdisk.auth import Caller, caller_of, credentials
 from ark_extensions.netdisk.conditions import DAV, path_of
 from ark_extensions.netdisk.dav import dav_status
 from ark_extensions.netdisk.dav_writes import parse_mtime
@@ -40,6 +40,7 @@ from ark_extensions.netdisk.handlers import SAFE_HEADERS, STALL_SECONDS, plain_p
 from ark_extensions.netdisk.receiving import SMALL, Arrival, Receiver
 from ark_extensions.netdisk.refusals import refusal
 from ark_extensions.netdisk.tree import Entry
+from ark_extensions.web.tokens import TokenLookup
 
 log = logging.getLogger("ark.netdisk")
 
@@ -58,7 +59,7 @@ class QuickDav(HTTPServerConnectionDelegate):
     def __init__(self, app: Application) -> None:
         self.app = app
         self.office: Office = app.settings["office"]
-        self.tokens: Tokens = app.settings["tokens"]
+        self.tokens: TokenLookup = app.settings["tokens"]
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         return Turn(self, server_conn, request_conn)

@@ -14,29 +14,11 @@ from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError
 
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malformed
-from ark_extensions.netdisk.auth import PREFIX, SERVICE, Unauthenticated, caller_of, credentials
+from ark_extensions.netdisk.auth import PREFIX, caller_of, credentials
 from ark_extensions.netdisk.handlers import FileHandler, status_of
-from ark_extensions.settings import Settings
 from ark_extensions.usecases import users
 from ark_extensions.web.i18n import choose_language, render_error, translator
-from ark_extensions.web.oauth import TabsOAuth
-
-
-def hub_oauth(settings: Settings) -> HubOAuth:
-    """JupyterHub's own OAuth client, from settings instead of the environment of a Hub-managed service."""
-    values: dict[str, Any] = {
-        "api_url": settings.hub_api_url,
-        "api_token": settings.secret("netdisk_token"),
-        "base_url": f"{PREFIX}/",
-        "hub_prefix": "/hub/",
-        "hub_host": "",
-        "oauth_client_id": f"service-{SERVICE}",
-        "oauth_redirect_uri": f"{PREFIX}/oauth_callback",
-        "access_scopes": {f"access:services!service={SERVICE}"},
-        "cache_max_age": 30,
-        "cookie_options": {"samesite": "Lax"},
-    }
-    return TabsOAuth(**values)
+from ark_extensions.web.tokens import Unauthenticated
 
 
 class SessionHandler(HubOAuthenticated, FileHandler):  # type: ignore[misc]

@@ -11,6 +11,9 @@ from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
 
+from ark_extensions.settings import Settings
+from ark_extensions.web.tokens import CACHE_SECONDS
+
 
 class TabsOAuth(HubOAuth):  # type: ignore[misc]
     def set_state_cookie(self, handler: Any, next_url: str | None = None, **options: Any) -> str:
@@ -34,3 +37,21 @@ class _Tab:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handler, name)
+
+
+def service_oauth(settings: Settings, service: str) -> HubOAuth:
+    """JupyterHub's own OAuth client of one of our services, from settings instead of the environment of a Hub-managed service."""
+    base = f"/services/{service}/"
+    values: dict[str, Any] = {
+        "api_url": settings.hub_api_url,
+        "api_token": settings.secret(f"{service}_token"),
+        "base_url": base,
+        "hub_prefix": "/hub/",
+        "hub_host": "",
+        "oauth_client_id": f"service-{service}",
+        "oauth_redirect_uri": f"{base}oauth_callback",
+        "access_scopes": {f"access:services!service={service}"},
+        "cache_max_age": int(CACHE_SECONDS),
+        "cookie_options": {"samesite": "Lax"},
+    }
+    return TabsOAuth(**values)

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from ark_extensions.console.auth import TokenLookup, header_token, principal_of
+from ark_extensions.console.auth import header_token, principal_of
 from ark_extensions.domain.errors import Forbidden, Unavailable
 from ark_extensions.hub import Hub, TokenOwner
+from ark_extensions.web.tokens import TokenLookup
 
 ACCESS = "access:services!service=console"
 
@@ -111,7 +112,7 @@ async def test_a_hub_that_is_down_is_not_remembered() -> None:
 
 
 async def test_invented_tokens_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ark_extensions.console.auth.CACHE_SIZE", 100)
+    monkeypatch.setattr("ark_extensions.web.tokens.CACHE_SIZE", 100)
     hub = CountingHub()
     hub.found = None
     tokens = TokenLookup(hub, clock=Clock())
