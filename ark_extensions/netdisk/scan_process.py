@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import sys
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+KIND, IS_FOLDER = 0o170000, 0o040000
 #: folders that are gathered before the work is shared out
 SHARED = 64
+#: of two bytes each, so that all fit into a pipe
+SHARES_MAX = 8192
 #: a tree deeper than this is left to the walk that needs few descriptors: nothing is printed then
 DEPTH_MAX = 400
 
@@ -26,21 +28,21 @@ def walk(fd: int, seen: set[tuple[int, int]]) -> tuple[int, int, list[str]]:
     """(blocks, entries, folders) of one open folder."""
     blocks = entries = 0
     folders: list[str] = []
-    with os.scandir(fd) as found:
-        for entry in found:
-            try:
-                info = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            entries += 1
-            if stat.S_ISDIR(info.st_mode):
-                folders.append(entry.name)
-            elif info.st_nlink > 1:
-                if (info.st_dev, info.st_ino) in seen:
-                    entries -= 1
-                    continue
+    look = os.stat
+    for name in os.listdir(fd):  # names alone: an object for each entry takes longer than the system call
+        try:
+            info = look(name, dir_fd=fd, follow_symlinks=False)
+        except OSError:
+            continue
+        entries += 1
+        blocks += info.st_blocks
+        if info.st_mode & KIND == IS_FOLDER:
+            folders.append(name)
+        elif info.st_nlink > 1:
+            if (info.st_dev, info.st_ino) in seen:
+                blocks -= info.st_blocks
+            else:
                 seen.add((info.st_dev, info.st_ino))
-            blocks += info.st_blocks
     return blocks, entries, folders
 
 
@@ -66,39 +68,58 @@ def deep(fd: int, seen: set[tuple[int, int]], depth: int = 0) -> tuple[int, int]
 
 
 def main(top: int, processes: int) -> None:
+    """Folders wait as (open folder above, name): one descriptor for all that are in one folder."""
     sys.setrecursionlimit(10_000)
     blocks = entries = 0
     seen: set[tuple[int, int]] = set()
-    pending = [os.dup(top)]
-    while pending and len(pending) < SHARED:
-        fd = pending.pop(0)
-        try:
-            found = walk(fd, seen)
-            blocks, entries = blocks + found[0], entries + found[1]
-            for name in found[2]:
-                try:
-                    pending.append(os.open(name, FOLDER, dir_fd=fd))
-                except OSError:
-                    continue
-        except OSError:
-            pass
-        os.close(fd)
-        if len(pending) > 900:
+    pending: list[tuple[int, str]] = [(top, ".")]
+    for _ in range(SHARED):
+        if not pending or len(pending) >= SHARED:
             break
+        above, name = pending.pop(0)
+        try:
+            fd = os.open(name, FOLDER, dir_fd=above)
+            found = walk(fd, seen)
+        except OSError:
+            continue
+        blocks, entries = blocks + found[0], entries + found[1]
+        pending += [(fd, inner) for inner in found[2]]
     print(*add(blocks, entries, share(pending, processes)))
 
 
-def share(pending: list[int], processes: int) -> list[tuple[int, int]]:
-    """Each child takes every n-th folder and answers through a pipe."""
+def below(pending: list[tuple[int, str]], seen: set[tuple[int, int]]) -> tuple[int, int]:
+    """Some of the folders that wait, and all below them."""
+    blocks = entries = 0
+    for above, name in pending:
+        try:
+            fd = os.open(name, FOLDER, dir_fd=above)
+        except OSError:
+            continue
+        found = deep(fd, seen)
+        os.close(fd)
+        blocks, entries = blocks + found[0], entries + found[1]
+    return blocks, entries
+
+
+def share(pending: list[tuple[int, str]], processes: int) -> list[tuple[int, int]]:
+    """Each child takes the next share as soon as it is done with one, and answers through a pipe."""
+    size = len(pending) // SHARES_MAX + 1
+    queue, filling = os.pipe()
+    os.write(filling, b"".join(number.to_bytes(2, "big") for number in range(-(-len(pending) // size))))
+    os.close(filling)
     pipes = []
-    for number in range(processes):
+    for _ in range(processes):
         reading, writing = os.pipe()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             seen: set[tuple[int, int]] = set()
+            blocks = entries = 0
             try:
-                found = [deep(fd, seen) for fd in pending[number::processes]]
-                os.write(writing, f"{sum(f[0] for f in found)} {sum(f[1] for f in found)}".encode())
+                while number := os.read(queue, 2):
+                    first = int.from_bytes(number, "big") * size
+                    found = below(pending[first : first + size], seen)
+                    blocks, entries = blocks + found[0], entries + found[1]
+                os.write(writing, f"{blocks} {entries}".encode())
             finally:
                 os._exit(0)
         os.close(writing)
