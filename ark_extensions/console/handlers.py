@@ -18,12 +18,12 @@ from tornado.web import HTTPError, RequestHandler
 
 from ark_extensions.console.auth import PREFIX, Principal, header_token, principal_of
 from ark_extensions.console.context import Console
-from ark_extensions.console.i18n import choose_language, render, render_error, translator
 from ark_extensions.domain import errors
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.views import Sentence
+from ark_extensions.web.i18n import choose_language, render, render_error, translator
 from ark_extensions.web.tokens import Unauthenticated
 
 log = logging.getLogger("ark.console")

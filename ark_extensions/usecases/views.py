@@ -1,6 +1,6 @@
 """What the doors show: frozen records that use cases return. Money in micros, times aware UTC, sentences as msgids.
 
-A ``Sentence`` is an English gettext msgid with its parameters; the door translates it (`console/i18n.py`).
+A ``Sentence`` is an English gettext msgid with its parameters; the door translates it (`web/i18n.py`).
 """
 
 from __future__ import annotations

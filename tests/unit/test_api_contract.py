@@ -18,8 +18,8 @@ from ark_extensions.console.api.problems import read_json, validated
 from ark_extensions.console.api.routes import Access, Route, by_path
 from ark_extensions.console.api.table import ROUTES
 from ark_extensions.console.handlers import STATUS, TooLarge, status_of
-from ark_extensions.console.i18n import render_error
 from ark_extensions.domain.errors import ArkError, Conflict, InvalidField, Malformed, SoldOut
+from ark_extensions.web.i18n import render_error
 
 GOOD = {"request_id": "r", "offer": "cpu-1", "image": "python-cpu"}
 

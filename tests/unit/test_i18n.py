@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ark_extensions.console import i18n
 from ark_extensions.console.locale import extract
 from ark_extensions.usecases.views import Sentence
+from ark_extensions.web import i18n
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

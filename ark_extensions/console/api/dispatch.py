@@ -17,8 +17,8 @@ from ark_extensions.console.api.shapes import money
 from ark_extensions.console.api.table import PREFIX, ROUTES, TABLE
 from ark_extensions.console.auth import NOBODY, Principal
 from ark_extensions.console.handlers import ConsoleHandler, MethodNotAllowed, http_problem
-from ark_extensions.console.i18n import choose_language
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField
+from ark_extensions.web.i18n import choose_language
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ark_extensions.console.i18n import LANGUAGES
 from ark_extensions.console.pages import look
 from ark_extensions.console.pages.base import THEMES, Page
 from ark_extensions.console.pages.notices import level
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.usecases import wallet, workspace_list
+from ark_extensions.web.i18n import LANGUAGES
 
 
 class Home(Page):

@@ -16,13 +16,13 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ark_extensions.console import i18n
 from ark_extensions.console.pages import words
 from ark_extensions.console.pages.folding import FoldingEnvironment
 from ark_extensions.console.pages.words import BROWSER_WORDS, ERROR_SENTENCES
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.domain.money import format_amount
 from ark_extensions.usecases.views import Sentence
+from ark_extensions.web import i18n
 
 HERE = Path(__file__).parent.parent
 PREFIX = "/services/console"

@@ -5,7 +5,7 @@ Each is an English msgid; the catalogue holds the other languages.
 
 from __future__ import annotations
 
-from ark_extensions.console.i18n import _
+from ark_extensions.web.i18n import _
 
 STATES = {
     "creating": _("Creating"),
