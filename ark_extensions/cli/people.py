@@ -7,7 +7,7 @@ import json
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 
@@ -167,7 +167,8 @@ def _end_of(text: str) -> datetime:
 
 def _hub(settings: Settings, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
     """One call to the Hub's API as the operator."""
-    connection = http.client.HTTPConnection("127.0.0.1", settings.ports.hub, timeout=15)
+    hub = urlsplit(settings.hub_api_url)
+    connection = http.client.HTTPConnection(hub.hostname or "", hub.port or 80, timeout=15)
     headers = {"Authorization": f"token {settings.secret('operator_token')}", "Content-Type": "application/json"}
     try:
         connection.request(method, f"/hub/api{path}", body=None if body is None else json.dumps(body), headers=headers)
