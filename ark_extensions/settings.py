@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     ssh_public_host: str | None = Field(None, description="the gateway's name in the SSH commands shown; default: the host people open")
     ssh_sessions_per_user: int = Field(256, ge=1, description="SSH sessions a user can have open at once")
     ssh_activity_seconds: int = Field(60, ge=1, le=120, description="how often the traffic of SSH sessions is looked at, for idle stop")
+    ssh_keepalive_seconds: float = Field(
+        60, gt=0, le=3600, description="how often the SSH gateway asks a silent client whether it is there; it gives up after five"
+    )
     ssh_attempts_per_minute: int = Field(120, ge=1, description="SSH connections an address may begin in a minute without signing in")
     ssh_unauthenticated_max: int = Field(300, ge=1, description="SSH connections of all addresses that have not signed in yet")
     cache_dir: Path = Field(

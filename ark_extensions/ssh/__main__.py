@@ -67,6 +67,7 @@ async def main() -> None:
         admission=Admission(per_minute=settings.ssh_attempts_per_minute, unauthenticated_max=settings.ssh_unauthenticated_max),
         sessions_max=settings.ssh_sessions_per_user,
         look_seconds=settings.ssh_activity_seconds,
+        keepalive_seconds=settings.ssh_keepalive_seconds,
         starter=Starter(storage, the_hub(settings), f"{settings.base_url}/services/console/workspaces"),
     )
     left = await in_thread(gateway_started, storage, now=utc_now())

@@ -136,6 +136,10 @@ class Client(asyncssh.SSHServer):
             reason, address=self.address, now=utc_now(), user=self.user, fingerprint=fingerprint or self.fingerprint, workspace=workspace
         )
 
+    def kept_alive(self) -> None:
+        """The client has answered a keep-alive."""
+        self._gateway.tally.totals["keepalives_answered"] += 1
+
     # what a client may ask
 
     def connection_requested(

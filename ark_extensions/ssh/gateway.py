@@ -30,6 +30,8 @@ log = logging.getLogger("ark")
 
 LOGIN_SECONDS = 30
 ACCEPTED_AT_ONCE = 64
+#: a client that leaves so many keep-alives in a row unanswered is gone
+KEEPALIVES_MISSED = 5
 #: AES-GCM alone: OpenSSH has it since 2013, and it is the one that costs this process least
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 NOT_NOW = b"Not now: too many connections. Try again in a minute.\r\n"
@@ -47,9 +49,11 @@ class Gateway:
         sessions_max: int,
         starter: Starter,
         look_seconds: float = 60.0,
+        keepalive_seconds: float = 60.0,
     ) -> None:
         self.storage, self.connector, self.admission = storage, connector, admission
         self.sessions_max, self.starter, self.look_seconds = sessions_max, starter, look_seconds
+        self._keepalive_seconds = keepalive_seconds
         self.tally = Tally()
         self.clients: set[Client] = set()
         self._key = key
@@ -65,8 +69,8 @@ class Gateway:
             signature_algs=SIGNATURES,
             compression_algs=["none"],
             login_timeout=LOGIN_SECONDS,
-            keepalive_interval=60,
-            keepalive_count_max=5,
+            keepalive_interval=self._keepalive_seconds,
+            keepalive_count_max=KEEPALIVES_MISSED,
             server_version="Ark",
             password_auth=False,
             kbdint_auth=False,

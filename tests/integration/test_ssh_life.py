@@ -252,6 +252,43 @@ def idle_stop_at(stage: Stage, name: str) -> datetime:
         return from_micros(connection.exec_driver_sql("SELECT idle_stop_at FROM workspaces WHERE name = ?", (name,)).scalar_one())
 
 
+def metric(stage: Stage, name: str) -> int:
+    path = stage.state_dir / "runtime" / "ssh.prom"
+    found = re.search(rf"^ark_ssh_{name} (\d+)$", path.read_text() if path.exists() else "", re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def test_a_session_in_which_nothing_happens_lives_through_the_keep_alives_of_eight_hours(tmp_path: Path) -> None:
+    """480 of the gateway's, at one a minute, are made in seconds; beside them as many as come of the client's own two connections."""
+    with staged(tmp_path / "long", ssh_keepalive_seconds=0.05) as stage:
+        stage.workspace("alice", name="ws1")
+        config = stage.config("alice", stage.key("alice"), "ServerAliveInterval 1", "ServerAliveCountMax 3")
+        process = session(config)
+        assert process.stdin is not None and process.stdout is not None
+        until(lambda: metric(stage, "keepalives_answered_total") >= 480, 120, "the last keep-alive")
+        assert open_sessions(stage) == 1 and process.poll() is None
+        process.stdin.write(b"still here\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"still here\n"
+        finish(process)
+
+
+def test_a_client_that_has_vanished_is_found_out_by_its_keep_alives(tmp_path: Path) -> None:
+    """No end comes from it, as when its network has gone: its jump is asleep and answers nothing."""
+    with staged(tmp_path / "gone", ssh_keepalive_seconds=0.5) as stage:
+        stage.workspace("alice", name="ws1")
+        idle = sockets(stage)
+        process = session(stage.config("alice", stage.key("alice")))
+        until(lambda: open_sessions(stage) == 1, what="the record of the session")
+        jump = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        os.kill(jump, signal.SIGSTOP)
+        try:
+            until(lambda: sockets(stage) == idle and open_sessions(stage) == 0, what="the end of the session")
+        finally:
+            os.kill(jump, signal.SIGCONT)
+            finish(process)
+
+
 def test_two_hundred_sessions_at_once(stage: Stage) -> None:
     stage.workspace("alice", name="ws1")
     config = stage.config("alice", stage.key("alice"))
