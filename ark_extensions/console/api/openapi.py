@@ -125,7 +125,7 @@ def _success(route: Route) -> dict[str, Any]:
 
 def _refusals(route: Route) -> dict[str, Any]:
     statuses = {"401", "403", "422", "503"}
-    if route.parameters:
+    if route.parameters or route.body is not None:  # a body may name what is not there
         statuses |= {"404"}
     if route.body is not None:
         statuses |= {"400", "409", "413"}
