@@ -1,8 +1,8 @@
 """asyncssh's server connection, with fewer system calls: what is written in one turn of the loop is sent at once.
 
-Changes to the base class (names in it: ``send_packet``, ``_send``, ``_force_close``, ``_make_keepalive_request``, and what `send_data` reads). It puts an empty packet
-before each one, a cure for CBC ciphers, which the gateway does not offer; it sends each packet by itself; and it copies
-bulk data seven times. Together that is more than half of the gateway's time at bulk data.
+Changes to the base class (names in it: ``send_packet``, ``_send``, ``_force_close``, ``_make_keepalive_request``, and what `send_data`
+reads). It puts an empty packet before each one, a cure for CBC ciphers, which the gateway does not offer; it sends each packet by
+itself; and it copies bulk data seven times. Together that is more than half of the gateway's time at bulk data.
 """
 
 from __future__ import annotations
