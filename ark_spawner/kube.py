@@ -183,7 +183,7 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
     def _begin_with(self, workspace_id: str) -> WorkspacePod:
         self.pod_name = names.pod_name(workspace_id)
         self._seen = None
-        self._pod = WorkspacePod(self._api, self.namespace, workspace_id, gpu_label=self.cluster.gpu_label, tell=self._tell)
+        self._pod = WorkspacePod(self._api, self.namespace, workspace_id, tell=self._tell)
         return self._pod
 
     async def _environment(self, spec: LaunchSpec) -> dict[str, str]:

@@ -103,7 +103,7 @@ def silent_since(pod: Manifest) -> datetime | None:
     return datetime.fromisoformat(moment) - NODE_GRACE if moment else None
 
 
-def facts_of(pod: Manifest, *, gpu_label: str) -> Facts:
+def facts_of(pod: Manifest) -> Facts:
     """What sentences about a pod can name, from the pod itself: a restarted Hub has nothing else."""
     spec = pod["spec"]
     container = spec["containers"][0]
@@ -112,7 +112,7 @@ def facts_of(pod: Manifest, *, gpu_label: str) -> Facts:
     return Facts(
         image=str(container.get("image", "")),
         node=str(spec.get("nodeName") or ""),
-        gpu=str((spec.get("nodeSelector") or {}).get(gpu_label, "GPU")),
+        gpu="GPU",
         memory_gib=f"{int(mib) / 1024:.3g}" if mib.isdecimal() else "",
         system_disk_gib=str(limits.get("ephemeral-storage", "")).removesuffix("Gi"),
     )
@@ -124,11 +124,10 @@ class WorkspacePod:
     #: sizes of images that nodes have pulled, by their reference, in bytes: to be told at the next pull
     image_sizes: dict[str, int] = {}
 
-    def __init__(self, api: ClusterApi, namespace: str, workspace_id: str, *, gpu_label: str, tell: Tell) -> None:
+    def __init__(self, api: ClusterApi, namespace: str, workspace_id: str, *, tell: Tell) -> None:
         self._api = api
         self.name = names.pod_name(workspace_id)
         self.key = f"{namespace}/{self.name}"
-        self._gpu_label = gpu_label
         self._tell = tell
         self._told: set[str] = set()
         self._uid: str | None = None
@@ -141,7 +140,7 @@ class WorkspacePod:
         if pod["metadata"]["uid"] != self._uid:
             self._uid = pod["metadata"]["uid"]
             self._told, self.last, self.pulling = set(), None, False
-        found = facts_of(pod, gpu_label=self._gpu_label)
+        found = facts_of(pod)
         base = facts if facts is not None else replace(found, image=self.facts.image or found.image, gpu=self.facts.gpu or found.gpu)
         self.facts = replace(base, node=found.node, image_bytes=self.image_sizes.get(found.image, 0), free_gpus=self.facts.free_gpus)
 

@@ -200,20 +200,21 @@ def _placement(spec: LaunchSpec, cluster: Cluster) -> Manifest:
         for what in ("not-ready", "unreachable")
     ]
     tolerations = [*map(dict, cluster.tolerations), *away]
-    selector, runtime_class = dict(cluster.node_selector), cluster.runtime_class
+    selector, runtime_class, expressions = dict(cluster.node_selector), cluster.runtime_class, list[Manifest]()
     if quantities.gpu_count:
         runtime_class = cluster.gpu_runtime_class
-        values = sorted(value for value, model in cluster.gpu_models.items() if model == quantities.gpu_model)
-        values = values or [quantities.gpu_model or ""]
-        if len(values) == 1:
-            selector[cluster.gpu_label] = values[0]
-        body["affinity"] = _affinity([{"key": cluster.gpu_label, "operator": "In", "values": values}] if len(values) > 1 else [], spec.node)
-    else:
-        body["affinity"] = _affinity([], spec.node)
+        # a node that is chosen already has the model; its label may say it in other words than the offer
+        expressions = [] if spec.node else [{"key": cluster.gpu_label, "operator": "In", "values": _gpu_labels(spec, cluster)}]
+    body["affinity"] = _affinity(expressions, spec.node)
     body |= {"tolerations": tolerations, "nodeSelector": selector, "runtimeClassName": runtime_class}
     body["priorityClassName"] = cluster.priority_class_monthly if spec.plan is Plan.MONTHLY else cluster.priority_class_payg
     body["imagePullSecrets"] = [{"name": name} for name in cluster.image_pull_secrets]
     return {key: value for key, value in body.items() if value}
+
+
+def _gpu_labels(spec: LaunchSpec, cluster: Cluster) -> list[str]:
+    model = spec.quantities.gpu_model or ""
+    return sorted(value for value, told in cluster.gpu_models.items() if told == model) or [model]
 
 
 def _affinity(expressions: list[Manifest], node: str) -> Manifest:

@@ -59,7 +59,12 @@ CAMPUS = Cluster(
     pod_overrides={"dnsConfig": {"nameservers": ["192.0.2.53"]}},
     labels={"hub.jupyter.org/network-access-hub": "true"},
 )
-CASES = {"cpu": (SPEC, SMALL), "gpu-with-data": (GPU, CAMPUS), "payg-on-campus": (replace(SPEC, node="cpu-1"), CAMPUS)}
+CASES = {
+    "cpu": (SPEC, SMALL),
+    "gpu-with-data": (GPU, CAMPUS),
+    "payg-on-campus": (replace(SPEC, node="cpu-1"), CAMPUS),
+    "gpu-anywhere": (replace(GPU, node="", mounts=()), CAMPUS),
+}
 PROGRAM = ["/opt/ark/python/bin/jupyterhub-singleuser"]
 TOKENS = {"JUPYTERHUB_API_TOKEN": "hunter2", "JPY_API_TOKEN": "hunter2"}
 
