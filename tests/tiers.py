@@ -34,6 +34,7 @@ LANES = {
         "kills": ("test_crash.py", "test_loops.py", "test_up*.py"),
         "ssh": ("test_ssh_*.py",),
         "money": ("test_money_*.py",),
+        "pods": ("test_kube_*.py",),
     }
 }
 #: lanes at once, and those that take longest, which begin first
