@@ -112,6 +112,14 @@ def test_every_pod_of_ours_runs_without_privileges(kind: str) -> None:
             assert not any("value" in e and "password" in e["name"].lower() for e in container.get("env", []))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_service_is_told_to_pods_under_the_name_of_a_setting(kind: str) -> None:
+    """Kubernetes gives every pod of the name space NAME_PORT, NAME_SERVICE_HOST … of each service."""
+    names = [d["metadata"]["name"].upper().replace("-", "_") for d in ark(kind) if d["kind"] == "Service"]
+    told = {f"{name}_{end}" for name in names for end in ("PORT", "SERVICE_HOST", "SERVICE_PORT")}
+    assert not told & {f"ARK_{name.upper()}" for name in Settings.model_fields}
+
+
 def test_an_installation_without_a_database_is_refused_with_the_remedy() -> None:
     done = subprocess.run([str(HELM), "template", "it", str(VALUES / "ark")], capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and "database.existingSecret" in done.stderr
