@@ -31,10 +31,10 @@ RULES: tuple[Rule, ...] = (
         "node_silent",
         "warning",
         "FailedScheduling",
-        r"untolerated taint\(?s?\)? \{node\.kubernetes\.io/(?:unreachable|not-ready)",
+        r"untolerated taint",  # which taint, the scheduler does not say
         Sentence(
-            "The machine that this workspace was given does not answer now. "
-            "Waiting for it; if it stays away, stop the workspace and start it again."
+            "The machine that this workspace was given cannot take it now: it does not answer, or is kept for something else. "
+            "Waiting; if it lasts, stop the workspace and start it again."
         ),
     ),
     Rule(
@@ -106,7 +106,7 @@ RULES: tuple[Rule, ...] = (
         "no_such_node",
         "warning",
         "FailedScheduling",
-        r"didn't match Pod's node affinity|plugin\(s\) \[NodeAffinity\]|untolerated taint|no nodes available",
+        r"didn't match Pod's node affinity|plugin\(s\) \[NodeAffinity\]|no nodes available",
         Sentence("The cluster has no machine for this offer now. Choose another offer, or tell an operator."),
     ),
     Rule(
@@ -161,8 +161,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "image_name",
         "error",
-        "InvalidImageName|InspectFailed",
-        r"",
+        "InvalidImageName|InspectFailed|^Failed$",
+        r"(?i)InvalidImageName|image tag|parse image",
         Sentence("The name of the image {image} cannot be right. Choose another, or tell an operator."),
         final=True,
     ),

@@ -25,6 +25,8 @@ from aiohttp import web
 
 Object = dict[str, Any]
 KINDS = {"pods": "Pod", "secrets": "Secret", "persistentvolumeclaims": "PersistentVolumeClaim", "events": "Event"}
+#: an image whose program ends at once, on the node that runs nothing
+CRASHES = "crashes"
 BASE = "/api/v1/namespaces/{namespace}/{plural}"
 
 
@@ -309,7 +311,11 @@ class Node:
 
     async def run(self, name: str, uid: str) -> None:
         await asyncio.sleep(self.seconds)
-        self.show_running(name, uid, self.address)
+        found = self.api.objects["pods"].get(name, {"spec": {"containers": [{"image": ""}]}})
+        if found["spec"]["containers"][0]["image"] == CRASHES:
+            self.show_ended(name, uid, 3)
+        else:
+            self.show_running(name, uid, self.address)
 
     def show_running(self, name: str, uid: str, address: str) -> None:
         def running(pod: Object) -> None:
@@ -322,6 +328,17 @@ class Node:
         found = self.api.objects["pods"].get(name)
         if found is not None and found["metadata"]["uid"] == uid and "deletionTimestamp" not in found["metadata"]:
             self.api.change("pods", name, running)
+
+    def show_ended(self, name: str, uid: str, code: int, *, reason: str = "", pod_reason: str = "", message: str = "") -> None:
+        def ended(pod: Object) -> None:
+            state = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error"), "finishedAt": now_text()}
+            pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
+            pod["status"]["containerStatuses"] = [{"name": "notebook", "ready": False, "state": {"terminated": state}}]
+            pod["status"] |= {"reason": pod_reason, "message": message} if pod_reason else {}
+
+        found = self.api.objects["pods"].get(name)
+        if found is not None and found["metadata"]["uid"] == uid:
+            self.api.change("pods", name, ended)
 
     def take(self, pod: Object, grace_seconds: int) -> None:
         self.api.remove("pods", pod["metadata"]["name"])

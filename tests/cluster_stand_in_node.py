@@ -61,17 +61,6 @@ class SandboxNode(Node):
         if not self.silent:
             self.show_ended(name, uid, code if code >= 0 else 128 - code)
 
-    def show_ended(self, name: str, uid: str, code: int, *, reason: str = "", pod_reason: str = "", message: str = "") -> None:
-        def ended(pod: Object) -> None:
-            state = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error"), "finishedAt": now_text()}
-            pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
-            pod["status"]["containerStatuses"] = [{"name": "notebook", "ready": False, "state": {"terminated": state}}]
-            pod["status"] |= {"reason": pod_reason, "message": message} if pod_reason else {}
-
-        found = self.api.objects["pods"].get(name)
-        if found is not None and found["metadata"]["uid"] == uid:
-            self.api.change("pods", name, ended)
-
     def go_silent(self) -> None:
         """As the cluster sees a node that it has lost: the pods are no longer ready; nothing on the node has changed."""
         self.silent = True

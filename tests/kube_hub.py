@@ -10,8 +10,10 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from ark_extensions.environments import PROJECT
 from ark_extensions.storage import Storage, migrate
 from ark_extensions.usecases import market, orders, users
 from ark_extensions.usecases.views import WorkspaceOrder
+from tests.cluster_stand_in import CRASHES
 from tests.platform import wait_until
 from tests.ports import free_port
 
@@ -32,7 +35,7 @@ CATALOG: dict[str, Any] = {
     "offers": [
         {"id": "s", "name": "S", "plan": "payg", "vcpu": 1, "memory_mib": 256, "system_disk_gib": 1, "price": "0.01", "per": "hour"}
     ],
-    "images": [{"id": "python", "name": "Python", "reference": "python"}],
+    "images": [{"id": name, "name": name, "reference": name} for name in ("python", CRASHES)],
     "disks": [],
 }
 COMMON = """
@@ -52,7 +55,7 @@ c.Authenticator.allow_all = True
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.concurrent_spawn_limit = 0
-c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 1.0}}
 c.JupyterHub.services = [{{"name": "bench", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [{{"name": "bench", "services": ["bench"], "scopes": ["admin:users", "admin:servers", "access:servers"]}}]
 c.JupyterHub.db_url = "sqlite:///{place}/hub.sqlite"
@@ -123,6 +126,8 @@ class KubeHub:
         told = {"project": str(PROJECT), "kubeconfig": str(cluster.kubeconfig), "port": self.port, "token": TOKEN, "place": place}
         text = COMMON.format(**told, failure_limit=failure_limit, poll_seconds=poll_seconds)
         (place / "config.py").write_text(text + (ARK.format(database=self.database) if spawner == "ark" else STOCK))
+        with closing(sqlite3.connect(place / "hub.sqlite")) as connection:
+            connection.execute("PRAGMA journal_mode=WAL").close()  # as hub_config.base does
         migrate(self.database)
         self.storage = Storage(self.database)
         self.process: subprocess.Popen[bytes] | None = None
@@ -185,8 +190,8 @@ class KubeHub:
             assert answer.status in (201, 409), await answer.text()
         users.ensure_user(self.storage, name=name, admin=False, opening_credit_micros=credit * MICROS, now=now())
 
-    def order(self, user: str, name: str) -> str:
-        order = WorkspaceOrder(request_id=f"{user}-{name}", offer="s", image="python", name=name)
+    def order(self, user: str, name: str, *, image: str = "python") -> str:
+        order = WorkspaceOrder(request_id=f"{user}-{name}", offer="s", image=image, name=name)
         return orders.place_order(self.storage, user=user, order=order, now=now()).id
 
     # servers

@@ -158,6 +158,8 @@ address = "{CONTAINERD_SOCKET}"
 path = "{place.directory}/opt"
 [plugins."io.containerd.cri.v1.images"]
 snapshotter = "{snapshotter}"
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = "{place.config}/registries"
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "{PAUSE_IMAGE}"
 [plugins."io.containerd.cri.v1.runtime"]
