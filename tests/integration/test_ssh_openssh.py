@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -20,11 +22,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
+from asyncssh.packet import MPInt, String
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ark_extensions.usecases import ssh_keys
 from ark_spawner.processes import descendants
-from tests.integration.ssh_stage import Place, Stage, can_run, staged, until
+from tests.integration.ssh_stage import Place, Stage, can_run, now, staged, until
 from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="bubblewrap and OpenSSH are needed")
@@ -340,3 +351,46 @@ def test_the_other_kinds_of_keys_sign_in_too(reach: Reach, kind: str) -> None:
     config = reach.stage.config("alice", key)
     done = subprocess.run(["ssh", "-F", str(config), "ws1", "echo in"], capture_output=True, timeout=60)
     assert done.stdout == b"in\n", done.stderr
+
+
+class SecurityKey(asyncssh.SSHKeyPair):
+    """A security key's half of OpenSSH's ``sk-…`` types, made of what such a key signs: application, touch, counter, message."""
+
+    def __init__(self, kind: str) -> None:
+        self._ed25519 = kind == "ed25519"
+        self._key = Ed25519PrivateKey.generate() if self._ed25519 else ec.generate_private_key(ec.SECP256R1())
+        name = b"sk-ssh-ed25519@openssh.com" if self._ed25519 else b"sk-ecdsa-sha2-nistp256@openssh.com"
+        if isinstance(self._key, Ed25519PrivateKey):
+            parts = [self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)]
+        else:
+            parts = [b"nistp256", self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)]
+        self._name, self._counter = name, 0
+        super().__init__(name, name, [name], [name], b"".join(map(String, [name, *parts, b"ssh:"])), b"at hand")
+
+    @property
+    def line(self) -> str:
+        return f"{self._name.decode()} {base64.b64encode(self.public_data).decode()} at hand"
+
+    def sign(self, data: bytes) -> bytes:
+        self._counter += 1
+        touched = b"\x01" + struct.pack(">I", self._counter)
+        message = hashlib.sha256(b"ssh:").digest() + touched + hashlib.sha256(data).digest()
+        if isinstance(self._key, Ed25519PrivateKey):
+            made = self._key.sign(message)
+        else:
+            made = b"".join(map(MPInt, decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))))
+        return String(self._name) + String(made) + touched
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_a_security_key_signs_in_at_the_gateway_and_in_the_workspace(reach: Reach, kind: str) -> None:
+    key = SecurityKey(kind)
+    ssh_keys.add_key(reach.stage.storage, user="alice", public_key=key.line, now=now())
+
+    async def attempt() -> str:
+        common: dict[str, Any] = {"client_keys": [key], "known_hosts": None, "config": []}
+        async with asyncssh.connect("127.0.0.1", reach.stage.port, username="alice", **common) as gateway:
+            async with gateway.connect_ssh("ws1", username="user", **common) as inside:
+                return str((await inside.run("id -un", check=True)).stdout)
+
+    assert asyncio.run(attempt()) == "user\n"
