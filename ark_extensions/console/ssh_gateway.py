@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives import serialization
+
 from ark_extensions.console.handlers import ConsoleHandler
 from ark_extensions.domain.ssh_access import Gateway
 from ark_extensions.settings import Settings
@@ -20,9 +22,20 @@ def gateway(settings: Settings, address: str) -> Gateway | None:
 def _host_keys(settings: Settings) -> tuple[str, ...]:
     try:
         words = settings.secret("ssh_host_key.pub").split()
-    except OSError:  # the gateway has not run yet
-        return ()
+    except OSError:
+        words = _public_of(settings).split()
     return (f"{words[0]} {words[1]}",) if len(words) >= 2 else ()
+
+
+def _public_of(settings: Settings) -> str:
+    """The public half of a key that came without it, as a cluster's secret does; empty while the gateway has none."""
+    try:
+        private = settings.secret("ssh_host_key").encode()
+        load = serialization.load_ssh_private_key if b"OPENSSH" in private else serialization.load_pem_private_key
+        public = load(private, None).public_key()
+        return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    except (OSError, ValueError):
+        return ""
 
 
 def address_of(handler: ConsoleHandler) -> str:

@@ -11,7 +11,8 @@ NAME = "ssh_host_key"
 
 
 def gateway_key(secrets: Path) -> asyncssh.SSHKey:
-    """Read it, or make it; two processes that make it at once agree on one. Beside it lies ``ssh_host_key.pub``."""
+    """Read it, or make it; two processes that make it at once agree on one. Beside it lies ``ssh_host_key.pub``, where the
+    secrets can be written (a cluster's cannot)."""
     path = secrets / NAME
     if not path.exists():
         secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -26,5 +27,8 @@ def gateway_key(secrets: Path) -> asyncssh.SSHKey:
     key = asyncssh.read_private_key(path)
     public = secrets / f"{NAME}.pub"
     if not public.exists():
-        public.write_bytes(key.export_public_key())
+        try:
+            public.write_bytes(key.export_public_key())
+        except OSError:
+            pass
     return key

@@ -91,7 +91,7 @@ def values(cluster: Cluster, addresses: dict[str, str]) -> tuple[dict[str, Any],
     aliases = {"hostAliases": [{"ip": address, "hostnames": [name]} for name, address in addresses.items()]}
     name, _, tag = images.reference("hub").rpartition(":")
     image = {"name": name, "tag": tag, "pullPolicy": "Never"}
-    small = {"requests": {"cpu": "10m", "memory": "64Mi"}}
+    small = {"requests": {"cpu": "50m", "memory": "64Mi"}}
     base = yaml.safe_load((VALUES / "base.yaml").read_text())
     directories = [{**made, "image": images.reference("hub"), "imagePullPolicy": "Never"} for made in base["hub"]["initContainers"]]
     of_cluster = {
@@ -155,7 +155,7 @@ def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         made = Installed(here, before)
         try:
             for name in ("ark-services", "proxy", "hub"):
-                here.kubectl("rollout", "status", "-n", NAMESPACE, f"deploy/{name}", "--timeout=240s", seconds=250)
+                here.kubectl("rollout", "status", "-n", NAMESPACE, f"deploy/{name}", "--timeout=300s", seconds=310)
             wait_until(lambda: all(made.status(path) == 200 for path in ("/hub/health", f"{API}/../../health")), seconds=60)
         except BaseException:
             print(here.kubectl("get", "pods,events", "-n", NAMESPACE, "-o", "wide", check=False))

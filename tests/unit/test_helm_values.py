@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -12,11 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 import yaml
 
 from ark_extensions.cli.preparation import SECRETS
+from ark_extensions.console.ssh_gateway import _host_keys
 from ark_extensions.settings import Settings
+from ark_extensions.ssh.hostkey import gateway_key
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = ROOT / "helm-values"
@@ -76,6 +80,20 @@ def test_what_the_operator_sets_wins_over_what_the_chart_decides() -> None:
 
 def test_every_secret_that_a_process_reads_is_made() -> None:
     assert set(SECRETS) | {"admin_password", "ssh_host_key"} == set(one(ark("production"), "Secret", "ark-secrets")["data"])
+
+
+def test_the_gateways_key_is_one_that_the_gateway_takes_and_the_console_shows(tmp_path: Path) -> None:
+    """From a secret that nobody can write to."""
+    made = base64.b64decode(one(ark("production"), "Secret", "ark-secrets")["data"]["ssh_host_key"])
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "ssh_host_key").write_bytes(made)
+    shown = _host_keys(Settings(state_dir=tmp_path))
+    assert [line.split()[0] for line in shown] == ["ssh-ed25519"]
+    (secrets / "ssh_host_key.pub").symlink_to("/proc/none")  # cannot be written, as in a pod
+    assert gateway_key(secrets).export_public_key().decode().split()[:2] == shown[0].split()
+    (secrets / "ssh_host_key").write_bytes(asyncssh.import_private_key(made.decode()).export_private_key())
+    assert _host_keys(Settings(state_dir=tmp_path)) == shown, "one that the gateway itself made, too"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,11 @@ app.kubernetes.io/component: services
 {{- dig "kubernetes" "installation" "ark" .Values.settings -}}
 {{- end }}
 
+{{- /* commands that people copy name it, so it is the port outside and inside */ -}}
+{{- define "ark.sshPort" -}}
+{{- dig "ssh_port" 2222 .Values.settings -}}
+{{- end }}
+
 {{- define "ark.files" -}}
 {{- .Values.files.existingClaim | default "ark-files" -}}
 {{- end }}
@@ -29,7 +34,7 @@ app.kubernetes.io/component: services
 {{- $_ := set $kubernetes "priority_class_monthly" (printf "%s-monthly" .Release.Namespace) }}
 {{- $_ := set $kubernetes "priority_class_payg" (printf "%s-payg" .Release.Namespace) }}
 {{- end }}
-{{- $decided := dict "runtime" "kubernetes" "hub_url" "http://hub:8081" "services_host" "ark-services" "listen_host" "0.0.0.0" "ssh_host" "0.0.0.0" "ssh_enabled" .Values.ssh.enabled "ssh_port" 2222 "kubernetes" $kubernetes }}
+{{- $decided := dict "runtime" "kubernetes" "hub_url" "http://hub:8081" "services_host" "ark-services" "listen_host" "0.0.0.0" "ssh_host" "0.0.0.0" "ssh_enabled" .Values.ssh.enabled "kubernetes" $kubernetes }}
 {{- mergeOverwrite $decided (deepCopy .Values.settings) | toYaml }}
 {{- end }}
 
