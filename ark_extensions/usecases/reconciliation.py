@@ -26,11 +26,13 @@ UNSEEN_AFTER = timedelta(seconds=20)
 #: a workspace that is between two states for this long is in doubt
 UNSETTLED_AFTER = timedelta(seconds=15)
 
-MACHINE_LOST = (
+MACHINE_LOST = Sentence(
     "The machine {node}, on which it ran, does not answer any more. What ran is lost, its data disk is kept. "
     "You are charged only up to the last moment it was seen; start it again."
 )
-DISK_LOST = "Its data disk is not in the cluster any more. The next start makes an empty one: ask an operator before you start it."
+DISK_LOST = Sentence(
+    "Its data disk is not in the cluster any more. The next start makes an empty one: ask an operator before you start it."
+)
 INTERRUPTED = Sentence("The start was interrupted. Nothing is charged; start it again.")
 
 
@@ -123,7 +125,7 @@ def known_disks(storage: Storage) -> dict[str, int]:
 
 def machine_lost(storage: Storage, *, workspace_id: str, node: str, now: datetime) -> None:
     """Tell once a launch that the machine of a workspace is lost."""
-    _tell_once(storage, workspace_id, "machine_lost", Sentence(MACHINE_LOST, {"node": node}), now)
+    _tell_once(storage, workspace_id, "machine_lost", Sentence(MACHINE_LOST.msgid, {"node": node}), now)
 
 
 def missing_disks(storage: Storage, *, present: Collection[str], now: datetime) -> list[str]:
@@ -133,7 +135,7 @@ def missing_disks(storage: Storage, *, present: Collection[str], now: datetime) 
     rests = select(w.c.id).where(w.c.state.in_([State.STOPPED, State.FAILED]), w.c.disk_deleted_at.is_(None), ran)
     with storage.read() as connection:
         missing = [id_ for id_ in connection.execute(rests).scalars() if id_ not in present]
-    return [id_ for id_ in missing if _tell_once(storage, id_, "disk_lost", Sentence(DISK_LOST), now)]
+    return [id_ for id_ in missing if _tell_once(storage, id_, "disk_lost", DISK_LOST, now)]
 
 
 def _tell_once(storage: Storage, workspace_id: str, kind: str, message: Sentence, now: datetime) -> bool:
