@@ -78,9 +78,15 @@ class SignsOff(Authenticator):  # type: ignore[misc]  # jupyterhub has no types
         return [*handlers, ("/logout", type("SignsOutHere", (SignsOut, base), {}))]
 
     async def delete_user(self, user: Any) -> None:
-        """An administrator has deleted the user: nothing that they hold opens anything any more."""
+        """An administrator deletes the user: nothing that they hold opens anything any more, and their workspaces stop (the Hub
+        deletes nobody whose servers run)."""
+        active = [spawner for spawner in user.spawners.values() if spawner.active]
+        if any(spawner.pending for spawner in active):
+            raise HTTPError(409, "A workspace of this user is starting or stopping. Try again in a minute.")
         super().delete_user(user)
         await in_thread(partial(shut_out, self.open_storage(), user=user.name, actor="the Hub", now=datetime.now(UTC)))
+        for spawner in active:
+            await user.stop(spawner.name)
 
 
 class SignsOut:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ark_extensions.storage import Storage
+from ark_extensions.storage.types import from_micros
 from tests.integration.crash_stage import Someone
 from tests.integration.ssh_stage import can_run
+from tests.integration.test_signin import Browser
 from tests.platform import Platform, wait_until
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="bubblewrap and OpenSSH are needed")
@@ -141,3 +147,66 @@ def test_a_strangers_key_does_not_reach_it(laptop: Laptop, tmp_path: Path) -> No
     assert done.returncode == 255 and "You have no workspace ws1" in done.stderr
     done = stranger.ssh("-J", f"{laptop.someone.name}@{alias}", "user@ws1", "id")
     assert done.returncode == 255 and "Permission denied" in done.stderr
+
+
+def open_session(laptop: Laptop) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        ["ssh", "-F", str(laptop.directory / "both"), "ws1", "echo in; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"in\n"
+    return process
+
+
+def ended_within_five_seconds(laptop: Laptop, process: subprocess.Popen[bytes], asked_at: datetime) -> None:
+    """By the gateway's own record: what the client sees may come late on a busy machine."""
+    process.wait(60)
+    process.communicate(timeout=60)
+    with closing(Storage(f"sqlite:///{laptop.someone.platform.state_dir / 'ark.sqlite'}")) as storage:
+
+        def end() -> int | None:
+            with storage.read() as connection:
+                newest = "SELECT closed_at FROM ssh_sessions WHERE owner = ? ORDER BY opened_at DESC LIMIT 1"
+                return connection.exec_driver_sql(newest, (laptop.someone.name,)).scalar()
+
+        assert from_micros(wait_until(end, seconds=30)) - asked_at < timedelta(seconds=5)
+
+
+def test_signing_out_of_the_hub_ends_open_sessions_and_the_key_works_on(laptop: Laptop) -> None:
+    platform, user = laptop.someone.platform, laptop.someone.name
+    password = platform.ark("user", "password", user).stdout.strip()
+    browser = Browser(platform)
+    assert browser.sign_in(user, password)[0] == 302
+    laptop.ssh("ws1", "true")
+    process = open_session(laptop)
+    asked_at = datetime.now(UTC)
+    browser.go("GET", "/hub/logout")
+    ended_within_five_seconds(laptop, process, asked_at)
+    assert laptop.ssh("ws1", "echo again").stdout == "again\n"
+
+
+def test_a_sign_out_of_nobody_ends_nothing(laptop: Laptop) -> None:
+    process = open_session(laptop)
+    status, _, _ = Browser(laptop.someone.platform).go("GET", "/hub/logout")
+    assert status in (200, 302)
+    assert process.stdin is not None and process.stdout is not None
+    time.sleep(3)  # longer than the gateway's rounds
+    process.stdin.write(b"still here\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"still here\n"
+    process.kill()
+    process.communicate(timeout=60)
+
+
+def test_a_user_whom_an_administrator_deletes_has_no_session_no_key_and_no_password(laptop: Laptop) -> None:
+    platform, user = laptop.someone.platform, laptop.someone.name
+    password = platform.ark("user", "password", user).stdout.strip()
+    process = open_session(laptop)
+    operator = (platform.state_dir / "secrets/operator_token").read_text().strip()
+    asked_at = datetime.now(UTC)
+    assert platform.request("DELETE", f"/hub/api/users/{user}", token=operator, seconds=90).status == 204
+    ended_within_five_seconds(laptop, process, asked_at)
+    done = laptop.ssh("ws1", "id")
+    assert done.returncode == 255 and "Permission denied" in done.stderr
+    assert Browser(platform).sign_in(user, password)[0] in (401, 403)
+    lines = [line for line in platform.api("GET", "/admin/ssh-audit?limit=500").json["items"] if line["user"] == user]
+    assert {"signed_off", "key_deleted"} <= {line["kind"] for line in lines}
