@@ -177,7 +177,7 @@ def memory() -> list[Row]:
                 time.sleep(0.05)
         return [
             no_more_than("netdisk: memory that 16 uploads at once add", (most - before) / 1024, "MiB", limit=64),
-            no_more_than("netdisk: memory of the service with 16 uploads", most / 1024, "MiB", limit=160),
+            no_more_than("netdisk: memory of the service with 16 uploads", most / 1024, "MiB", limit=64),
         ]
 
 

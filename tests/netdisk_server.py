@@ -35,16 +35,31 @@ class StandInHub:
         return None if scopes is None or not name else TokenOwner(name, "user", False, frozenset(scopes))
 
 
+def make_database(url: str) -> None:
+    """In a process of its own, as `ark up` does it: the service itself never loads what makes tables."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            from ark_extensions.storage import migrate
+
+            migrate(url)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0, "the database could not be made"
+
+
 def main(state_dir: str, port: int) -> None:
     from ark_extensions.netdisk.app import listen, make_app
     from ark_extensions.settings import Settings
-    from ark_extensions.storage import Storage, migrate
+    from ark_extensions.storage import Storage
     from ark_extensions.volumes.local_dir import LocalDirVolumes
 
     os.environ["ARK_STATE_DIR"] = state_dir
     settings = Settings(state_dir=Path(state_dir))
     if not (Path(state_dir) / "ark.sqlite").exists():
-        migrate(settings.resolved_database_url)
+        make_database(settings.resolved_database_url)
 
     async def run() -> None:
         storage = Storage(settings.resolved_database_url)

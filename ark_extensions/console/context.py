@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from jupyterhub.services.auth import HubOAuth
-
 from ark_extensions.console.auth import SERVICE, Principal
 from ark_extensions.console.sse import Feed
 from ark_extensions.hub import Hub
@@ -25,6 +23,7 @@ from ark_extensions.payments.configured import configured
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.users import ensure_user
+from ark_extensions.web.hub_client import HubOAuth
 from ark_extensions.web.oauth import service_oauth
 from ark_extensions.web.tokens import TokenLookup
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.web import HTTPError, RequestHandler
 
 from ark_extensions.console.auth import PREFIX, Principal, header_token, principal_of
@@ -23,6 +22,7 @@ from ark_extensions.domain.errors import ArkError
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.views import Sentence
+from ark_extensions.web.hub_client import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from ark_extensions.web.i18n import choose_language, render, render_error, translator
 from ark_extensions.web.tokens import Unauthenticated
 

@@ -15,7 +15,6 @@ import logging
 import signal
 from typing import Any
 
-from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
@@ -29,12 +28,13 @@ from ark_extensions.netdisk.handlers import FileHandler
 from ark_extensions.netdisk.housekeeping import Housekeeping
 from ark_extensions.netdisk.jobs import Jobs
 from ark_extensions.netdisk.personal_tokens import PersonalTokens
-from ark_extensions.netdisk.quick import QuickDav
+from ark_extensions.netdisk.quick import QuickServer
 from ark_extensions.netdisk.tus import CreationHandler, UploadHandler
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.volumes import Volumes
 from ark_extensions.volumes.local_dir import LocalDirVolumes
+from ark_extensions.web.hub_client import HubOAuth
 from ark_extensions.web.oauth import service_oauth
 from ark_extensions.web.tokens import KnowsTokens, TokenLookup
 
@@ -109,8 +109,8 @@ def log_request(handler: RequestHandler) -> None:
 
 
 def listen(app: Application, port: int, address: str = "127.0.0.1") -> HTTPServer:
-    server = HTTPServer(
-        QuickDav(app),
+    server = QuickServer(
+        app,
         # what the browser speaks to the proxy; looking each request's forwarding headers up costs a tenth of a small request
         protocol=app.settings["office"].settings.base_url.partition("://")[0],
         chunk_size=CHUNK_BYTES,
@@ -120,6 +120,7 @@ def listen(app: Application, port: int, address: str = "127.0.0.1") -> HTTPServe
         idle_connection_timeout=IDLE_SECONDS,
     )
     server.listen(port, address=address)
+    kernel.share_memory_between_threads()
     gc.collect()
     gc.freeze()  # what was imported stays: the collector need not walk it again and again
     return server

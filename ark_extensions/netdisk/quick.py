@@ -1,10 +1,10 @@
 """What a program asks for each of thousands of small files (MKCOL of a folder that is there, PUT, PROPFIND of one file), answered
 in front of the web framework, whose machinery costs more than the work.
 
-Only plain requests are taken: a known token, an open desk without locks and properties, and none but the headers listed here. All
-others, and whatever would be refused, go to the full handlers, which therefore stay the only place that says no before the body.
-Promises: the same answers as theirs, byte by byte on disk and in the tree; the event loop touches a file only where the kernel
-answers from memory.
+Only plain requests are taken: written in the strictest form of HTTP/1.1, with a known token, an open desk without locks and properties,
+and none but the headers listed here. All others, and whatever would be refused, are put back and go to the full handlers, which
+therefore stay the only place that says no before a body is read. Promises: the same answers as theirs, byte by byte on disk and in
+the tree; the event loop touches a file only where the kernel answers from memory; one request of a connection at a time.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from http.client import responses
+from typing import Any
 
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-    format_timestamp,
-)
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httputil import HTTPServerConnectionDelegate, format_timestamp
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
 from ark_extensions.domain.errors import ArkError
@@ -46,33 +41,99 @@ log = logging.getLogger("ark.netdisk")
 
 #: a request with any other header means something that only the full handlers know
 KNOWN_HEADERS = frozenset(
-    "Host User-Agent Authorization Content-Length Content-Type Referer Accept Accept-Encoding Accept-Language Connection Depth"
-    " Oc-Checksum X-Oc-Mtime X-Forwarded-For X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Host X-Forwarded-Path X-Real-Ip".split()
+    "host user-agent authorization content-length content-type referer accept accept-encoding accept-language connection depth"
+    " oc-checksum x-oc-mtime x-forwarded-for x-forwarded-proto x-forwarded-port x-forwarded-host x-forwarded-path x-real-ip".split()
 )
 #: of a PROPFIND's body
 QUESTION_MAX = 2048
+END_OF_HEAD = rb"\r?\n\r?\n"
 
 
-class QuickDav(HTTPServerConnectionDelegate):
-    """In front of an application: each request is taken here or handed on untouched."""
+class QuickServer(HTTPServer):
+    """The web server, with the short way in each of its connections."""
 
-    def __init__(self, app: Application) -> None:
-        self.app = app
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
+        connection = QuickConnection(stream, self.conn_params, context, Door(self.request_callback))
+        self._connections.add(connection)
+        connection.start_serving(self)
+
+
+class QuickConnection(HTTP1ServerConnection):
+    """Takes each request by the short way if it is plain, else leaves it to the web server as it came."""
+
+    def __init__(self, stream: IOStream, params: Any, context: object, door: Door) -> None:
+        super().__init__(stream, params, context)
+        self._door = door
+
+    async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
+        try:
+            while await self._take_plain() or await self._leave_to_the_server(delegate):
+                pass
+        except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
+            return
+        except Exception:
+            log.exception("a connection ended badly")
+            self.stream.close()
+        finally:
+            delegate.on_close(self)
+
+    async def _leave_to_the_server(self, delegate: HTTPServerConnectionDelegate) -> bool:
+        """→ whether the connection goes on."""
+        connection = HTTP1Connection(self.stream, False, self.params, self.context)
+        goes_on = await connection.read_response(delegate.start_request(self, connection))
+        await asyncio.sleep(0)
+        return goes_on
+
+    async def _take_plain(self) -> bool:
+        """Answer the next request; False: it is not plain, and not a byte of it is lost."""
+        head = await self._within(
+            self.params.header_timeout, self.stream.read_until_regex(END_OF_HEAD, max_bytes=self.params.max_header_size)
+        )
+        request = self._door.plain(head)
+        if request is None:
+            self.stream._read_buffer[:0] = head
+            self.stream._read_buffer_size += len(head)
+            return False
+        try:
+            body = await self._within(STALL_SECONDS, self.stream.read_bytes(request.length)) if request.length else b""
+            answer = await request.answered(body)
+        finally:
+            await request.release()
+        await self.stream.write(answer)
+        return True
+
+    async def _within(self, seconds: float | None, reading: Any) -> bytes:
+        """What comes, or StreamClosedError: a client that says nothing for so long is let go."""
+        if reading.done():
+            return bytes(reading.result())
+        watch = asyncio.get_running_loop().call_later(seconds, self.stream.close) if seconds else None
+        try:
+            return bytes(await reading)
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+
+class Door:
+    """Knows which requests are plain."""
+
+    def __init__(self, app: Any) -> None:
+        assert isinstance(app, Application)
         self.office: Office = app.settings["office"]
         self.tokens: TokenLookup = app.settings["tokens"]
 
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        return Turn(self, server_conn, request_conn)
-
-    def taken(self, start: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection) -> Plain | None:
+    def plain(self, head: bytes) -> Plain | None:
         """What answers the request, or None when it is for the full handlers."""
-        kind = KINDS.get(start.method)
-        if kind is None or not start.path.startswith(DAV + "/") or "?" in start.path or "#" in start.path:
+        read = read_head(head)
+        if read is None:
             return None
-        length = headers.get("Content-Length", "0")
-        if not length.isascii() or not length.isdigit() or any(name not in KNOWN_HEADERS for name in headers):
+        method, path, headers = read
+        kind = KINDS.get(method)
+        length = headers.get("content-length", "0")
+        if kind is None or not path.startswith(DAV + "/") or "?" in path or "#" in path or not length.isdigit() or len(length) > 9:
             return None
-        name, token = credentials(headers.get("Authorization", ""))
+        name, token = credentials(headers.get("authorization", ""))
         owner = self.tokens.known(token) if token else None
         if owner is None:
             return None
@@ -81,85 +142,68 @@ class QuickDav(HTTPServerConnectionDelegate):
             desk = self.office.open_desk(caller.user)
             if desk is None or desk.locks:
                 return None
-            return kind(self, caller, desk, path_of(start.path), headers, connection, int(length))
+            return kind(self.office, caller, desk, path_of(path), headers, int(length))
         except (ArkError, NotPlain):
             return None  # nothing was done: the full handler refuses it in its own words
 
 
-class Turn(HTTPMessageDelegate):
-    """One request, before it is known whose it is."""
-
-    def __init__(self, door: QuickDav, server_conn: object, request_conn: HTTPConnection) -> None:
-        self._door, self._server_conn, self._request_conn = door, server_conn, request_conn
-        self._answering: HTTPMessageDelegate | None = None
-
-    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Awaitable[None] | None:  # type: ignore[override]
-        self._answering = self._door.taken(start_line, headers, self._request_conn)
-        if self._answering is not None:
+def read_head(head: bytes) -> tuple[str, str, dict[str, str]] | None:
+    """(method, path, headers by lower-case name) of a head in the strictest form; None for everything that two readers could read
+    in two ways: other line ends, folded lines, repeated or unknown headers, bytes that are no printable ASCII."""
+    try:
+        lines = head.decode("ascii").split("\r\n")
+    except UnicodeDecodeError:
+        return None
+    if lines[-2:] != ["", ""] or not all(map(str.isprintable, lines)):
+        return None
+    first = lines[0].split(" ")
+    if len(first) != 3 or first[2] != "HTTP/1.1":
+        return None
+    headers: dict[str, str] = {}
+    for line in lines[1:-2]:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if not colon or name not in KNOWN_HEADERS or name in headers:
             return None
-        self._answering = self._door.app.start_request(self._server_conn, self._request_conn)
-        return self._answering.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        assert self._answering is not None
-        return self._answering.data_received(chunk)
-
-    def finish(self) -> None:
-        assert self._answering is not None
-        self._answering.finish()
-
-    def on_connection_close(self) -> None:
-        if self._answering is not None:
-            self._answering.on_connection_close()
+        headers[name] = value.strip(" ")
+    if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return None
+    return first[0], first[1], headers
 
 
 class NotPlain(Exception):
-    """For the full handler."""
+    """For the full handlers."""
 
 
-class Plain(HTTPMessageDelegate):
-    """A request that is answered here. A constructor raises ArkError for what is not plain after all."""
+class Plain:
+    """A request that is answered here. `begin` raises NotPlain or ArkError for what is for the full handlers after all."""
 
     method = ""
 
-    def __init__(
-        self, door: QuickDav, caller: Caller, desk: Desk, path: str, headers: HTTPHeaders, connection: HTTPConnection, length: int
-    ) -> None:
-        self.office, self.caller, self.desk, self.path, self.connection = door.office, caller, desk, path, connection
-        self.begin(headers, length)
+    def __init__(self, office: Office, caller: Caller, desk: Desk, path: str, headers: dict[str, str], length: int) -> None:
+        self.office, self.caller, self.desk, self.path, self.length = office, caller, desk, path, length
+        self.begin(headers)
 
-    def begin(self, headers: HTTPHeaders, length: int) -> None:
+    def begin(self, headers: dict[str, str]) -> None:
         raise NotImplementedError
 
-    def answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
-        said = HTTPHeaders({**SAFE_HEADERS, "Date": date_of(int(time.time())), **headers})
-        if status != 204:
-            said["Content-Length"] = str(len(body))
-        self.connection.write_headers(ResponseStartLine("HTTP/1.1", status, responses.get(status, "")), said, body)
-        self.connection.finish()
+    async def answer(self, body: bytes) -> bytes:
+        raise NotImplementedError
 
-    def refuse(self, error: ArkError) -> None:
-        status, headers = dav_status(error, self.method)
-        body = plain_problem(error, self.office.settings.currency)
-        self.answer(status, {"Content-Type": "text/plain; charset=utf-8", **headers}, body)
+    async def release(self) -> None:
+        """Give back what `begin` took; called whatever happens."""
 
-    def go_on(self, work: Awaitable[None]) -> None:
-        """The rest of the answer, in its own time."""
+    async def answered(self, body: bytes) -> bytes:
+        try:
+            return await self.answer(body)
+        except ArkError as error:
+            return self.refused(error)
+        except Exception:
+            log.exception("%s %s failed", self.method, self.path[:200])
+            return self.refused(problem_of(500))
 
-        async def run() -> None:
-            try:
-                await work
-            except ArkError as error:
-                self.refuse(error)
-            except Exception:
-                log.exception("%s %s failed", self.method, self.path[:200])
-                self.refuse(problem_of(500))
-
-        _working.add(task := asyncio.ensure_future(run()))
-        task.add_done_callback(_working.discard)
-
-
-_working: set[asyncio.Task[None]] = set()
+    def refused(self, error: ArkError) -> bytes:
+        return said(*_refusal(error, self.method, self.office.settings.currency))
 
 
 class Folder(Plain):
@@ -167,12 +211,12 @@ class Folder(Plain):
 
     method = "MKCOL"
 
-    def begin(self, headers: HTTPHeaders, length: int) -> None:
-        if length or not self.path or self.desk.tree.look_in_memory(self.path) is None:
+    def begin(self, headers: dict[str, str]) -> None:
+        if self.length or not self.path or self.desk.tree.look_in_memory(self.path) is None:
             raise NotPlain
 
-    def finish(self) -> None:
-        self.refuse(refusal(FileExistsError(errno.EEXIST, ""), self.path))
+    async def answer(self, body: bytes) -> bytes:
+        return said(*_there_already(self.path, self.office.settings.currency))
 
 
 class Question(Plain):
@@ -180,33 +224,18 @@ class Question(Plain):
 
     method = "PROPFIND"
 
-    def begin(self, headers: HTTPHeaders, length: int) -> None:
-        if headers.get("Depth") != "0" or length > QUESTION_MAX or self.desk.may_have_properties:
+    def begin(self, headers: dict[str, str]) -> None:
+        if headers.get("depth") != "0" or self.length > QUESTION_MAX or self.desk.may_have_properties:
             raise NotPlain
-        self._body = b""
 
-    def data_received(self, chunk: bytes) -> None:
-        self._body += chunk
-
-    def finish(self) -> None:
-        try:
-            asked = dav_xml.parse_question(self._body)
-            entry = self.desk.tree.look_in_memory(self.path)
-        except ArkError as error:
-            self.refuse(error)
-            return
-        if entry is not None:
-            self._tell(asked, entry)
-        else:
-            self.go_on(self._look(asked))
-
-    async def _look(self, asked: tuple[str, tuple[str, ...]]) -> None:
-        self._tell(asked, await self.office.on_disk(self.desk.tree.look, self.path))
-
-    def _tell(self, asked: tuple[str, tuple[str, ...]], entry: Entry) -> None:
+    async def answer(self, body: bytes) -> bytes:
+        asked = dav_xml.parse_question(body)
+        entry: Entry | None = self.desk.tree.look_in_memory(self.path)
+        if entry is None:
+            entry = await self.office.on_disk(self.desk.tree.look, self.path)
         response = dav_xml.found(asked, self.path, entry, {}, "", self.desk.quota)
-        body = f'{dav_xml.HEAD}<D:multistatus xmlns:D="DAV:">\n{response}</D:multistatus>\n'
-        self.answer(207, {"Content-Type": "application/xml; charset=utf-8"}, body.encode())
+        text = f'{dav_xml.HEAD}<D:multistatus xmlns:D="DAV:">\n{response}</D:multistatus>\n'
+        return said(207, {"Content-Type": "application/xml; charset=utf-8"}, text.encode())
 
 
 class SmallFile(Plain):
@@ -214,52 +243,45 @@ class SmallFile(Plain):
 
     method = "PUT"
 
-    def begin(self, headers: HTTPHeaders, length: int) -> None:
-        if length > SMALL or "Content-Length" not in headers:
+    def begin(self, headers: dict[str, str]) -> None:
+        if self.length > SMALL or "content-length" not in headers:
             raise NotPlain
-        checksum, modified = parse_checksum(headers.get("Oc-Checksum", "")), parse_mtime(headers.get("X-Oc-Mtime"))
+        checksum, modified = parse_checksum(headers.get("oc-checksum", "")), parse_mtime(headers.get("x-oc-mtime"))
         self._accepted = {"X-OC-Mtime": "accepted"} if modified is not None else {}
-        self._receiver = Receiver(self.office, self.desk, Arrival(parse_new_path(self.path), length, "replace", checksum, modified))
+        self._receiver = Receiver(self.office, self.desk, Arrival(parse_new_path(self.path), self.length, "replace", checksum, modified))
         self._receiver.begin_small()
-        self._heard = time.monotonic()
-        self._watch: asyncio.TimerHandle | None = None
-        if length:
-            self._listen()
 
-    def data_received(self, chunk: bytes) -> None:
-        self._heard = time.monotonic()
-        self._receiver.take_small(chunk)
+    async def answer(self, body: bytes) -> bytes:
+        self._receiver.take_small(body)
+        _path, is_new, entry = await self._receiver.finish()
+        return said(201 if is_new else 204, {"ETag": entry.etag, "OC-ETag": entry.etag, **self._accepted})
 
-    def finish(self) -> None:
-        self._stop_listening()
-        self.go_on(self._place())
-
-    async def _place(self) -> None:
-        try:
-            _path, is_new, entry = await self._receiver.finish()
-        finally:
-            await self._receiver.release()
-        self.answer(201 if is_new else 204, {"ETag": entry.etag, "OC-ETag": entry.etag, **self._accepted})
-
-    def on_connection_close(self) -> None:
-        self._stop_listening()
-        asyncio.ensure_future(self._receiver.release())
-
-    def _listen(self) -> None:
-        """A client that says no more is let go."""
-        if time.monotonic() - self._heard > STALL_SECONDS:
-            self.connection.stream.close()  # type: ignore[attr-defined]
-            return
-        self._watch = asyncio.get_running_loop().call_later(STALL_SECONDS / 4, self._listen)
-
-    def _stop_listening(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+    async def release(self) -> None:
+        await self._receiver.release()
 
 
-KINDS: dict[str, Callable[..., Plain]] = {kind.method: kind for kind in (Folder, Question, SmallFile)}
+KINDS: dict[str, type[Plain]] = {kind.method: kind for kind in (Folder, Question, SmallFile)}
+_SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS.items())
+
+
+def said(status: int, headers: dict[str, str], body: bytes = b"") -> bytes:
+    """The whole answer as it goes out."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
+    date = _date(int(time.time()))
+    return f"HTTP/1.1 {status} {responses.get(status, '')}\r\n{_SAFE}Date: {date}\r\n{more}{length}\r\n".encode("latin-1") + body
+
+
+def _refusal(error: ArkError, method: str, currency: str) -> tuple[int, dict[str, str], bytes]:
+    status, headers = dav_status(error, method)
+    return status, {"Content-Type": "text/plain; charset=utf-8", **headers}, plain_problem(error, currency)
+
+
+@lru_cache(maxsize=256)  # asked once for each file of a folder
+def _there_already(path: str, currency: str) -> tuple[int, dict[str, str], bytes]:
+    return _refusal(refusal(FileExistsError(errno.EEXIST, ""), path), Folder.method, currency)
 
 
 @lru_cache(maxsize=2)
-def date_of(second: int) -> str:
+def _date(second: int) -> str:
     return format_timestamp(second)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError
 
@@ -17,6 +16,7 @@ from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malf
 from ark_extensions.netdisk.auth import PREFIX, caller_of, credentials
 from ark_extensions.netdisk.handlers import FileHandler, status_of
 from ark_extensions.usecases import users
+from ark_extensions.web.hub_client import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from ark_extensions.web.i18n import choose_language, render_error, translator
 from ark_extensions.web.tokens import Unauthenticated
 

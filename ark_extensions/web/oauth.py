@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jupyterhub.services.auth import HubOAuth
-
 from ark_extensions.settings import Settings
+from ark_extensions.web.hub_client import HubOAuth
 from ark_extensions.web.tokens import CACHE_SECONDS
 
 

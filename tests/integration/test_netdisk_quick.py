@@ -102,6 +102,70 @@ def test_both_ways_say_and_do_the_same(
     assert not list(tmp_path.iterdir()), "something left the tree"
 
 
+def raw(server: Server, *pieces: bytes, ends: bool = False) -> bytes:
+    """All that comes back on one connection on which ``pieces`` were sent; with ``ends`` the client says no more after them."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
+        came = b""
+        while part := connection.recv(65536):
+            came += part
+    return came
+
+
+def request(server: Server, method: str, path: str, *more: str, body: bytes = b"", end: str = "\r\n") -> bytes:
+    lines = [f"{method} /services/netdisk/dav/{path} HTTP/1.1", "Host: x", f"Authorization: {basic(server.user, 'token-' + server.user)}"]
+    return end.join([*lines, *more, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
+
+
+def test_both_ways_share_a_connection_and_no_byte_is_lost(server: Server) -> None:
+    """Plain and other requests in one go, heads and bodies cut anywhere: each is answered in its turn."""
+    asked = [
+        request(server, "PUT", "a", body=b"1" * 1000), request(server, "GET", "a"),
+        request(server, "PUT", "b", "X-Unknown: 1", body=b"22"), request(server, "PUT", "c", body=b"333"),
+        request(server, "MKCOL", "d"), request(server, "MKCOL", "d"), request(server, "PUT", "e", "Connection: close", body=b"5"),
+    ]  # fmt: skip
+    stream = b"".join(asked)
+    for cut in (len(stream), 1, 7, 333):
+        for name in ("a", "b", "c", "e"):
+            (server.data() / name).unlink(missing_ok=True)
+        (server.data() / "d").rmdir() if (server.data() / "d").exists() else None
+        came = raw(server, *(stream[at : at + cut] for at in range(0, len(stream), cut)))
+        assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"201", b"200", b"201", b"201", b"201", b"405", b"201"], cut
+        assert [(server.data() / name).read_bytes() for name in "abce"] == [b"1" * 1000, b"22", b"333", b"5"]
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        ["Transfer-Encoding: chunked"],
+        ["Content-Length: 3"],
+        ["Content-Length: 1, 1"],
+        ["Content-Length : 1"],
+        ["Host: y"],
+        ["X-OC-Mtime: 1\x0b2"],
+        ["User-Agent: a", " folded: b"],
+        ["Expect: 100-continue"],
+        ["Content-Range: bytes 0-1/2"],
+        ['If-Match: "no"'],
+        ["User-Agent: caf\xe9", 'If-Match: "no"'],
+    ],
+)
+def test_a_head_that_two_readers_could_read_in_two_ways_is_read_by_one(server: Server, doubtful: list[str]) -> None:
+    """What hides in the body of such a request is never taken for a request of its own."""
+    hidden = request(server, "PUT", "smuggled", body=b"!")
+    came = raw(server, request(server, "PUT", "f", *doubtful, body=hidden), ends=True)
+    assert not (server.data() / "smuggled").exists(), came
+    assert not (server.data() / "f").exists() or (server.data() / "f").read_bytes() == hidden
+
+
+def test_other_line_ends_are_no_plain_requests(server: Server) -> None:
+    came = raw(server, request(server, "PUT", "bare", "Connection: close", body=b"x", end="\n"))
+    assert came.startswith((b"HTTP/1.1 201", b"HTTP/1.1 400"))
+
+
 def test_a_lock_stands_in_the_way_of_the_short_way_too(server: Server) -> None:
     ask(server, "PUT", "/dav/locked", b"old")
     info = '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'

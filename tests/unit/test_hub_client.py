@@ -1,0 +1,27 @@
+"""A process that shows a page does not carry the Hub's database layer, and whoever wants that layer still gets the real one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ark_extensions.environments import PROJECT
+
+CHECK = """
+import sys
+import ark_extensions.{service}.app
+heavy = {{"alembic", "sqlalchemy.orm", "jupyterhub.orm", "jupyterhub.scopes"}} & set(sys.modules)
+assert not heavy, heavy
+from jupyterhub import scopes
+assert scopes._intersect_expanded_scopes({{"a"}}, {{"a", "b"}}) == {{"a"}}
+"""
+
+
+@pytest.mark.parametrize("service", ["netdisk", "console"])
+def test_a_service_loads_no_table_of_the_hub(service: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK.format(service=service)], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
