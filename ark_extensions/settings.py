@@ -78,6 +78,13 @@ class OAuth(BaseModel):
         default_factory=dict, description="traits of that authenticator: client_id, allowed_users, admin_groups, username_claim, …"
     )
 
+    @field_validator("issuer")
+    @classmethod
+    def _cannot_be_overheard(cls, issuer: str | None) -> str | None:
+        if issuer is not None and not issuer.startswith(("https://", "http://localhost:", "http://127.0.0.1:")):
+            raise ValueError("an issuer's address begins with https://")
+        return issuer
+
 
 class Kubernetes(BaseModel):
     """The cluster that workspaces run in, for the runtime `kubernetes`. Sub-paths fill in `{user}` (a directory name made of the

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers.login import LogoutHandler
@@ -151,6 +152,7 @@ def provided(c: Any, settings: Settings, oauth: OAuth) -> None:
     given: dict[str, Any] = {"in_thread": in_thread, "issuer": oauth.issuer or ""}
     if oauth.issuer:
         given |= {"scope": ["openid", "profile", "email"], "username_claim": "preferred_username", "basic_auth": True}
+        given["login_service"] = urlsplit(oauth.issuer).netloc
     if (settings.state_dir / "secrets" / CLIENT_SECRET).exists():
         given["client_secret"] = settings.secret(CLIENT_SECRET)
     if settings.public_url:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from traitlets.config import Config
 
 from ark_extensions.domain.errors import Conflict
-from ark_extensions.settings import Settings
+from ark_extensions.settings import OAuth, Settings
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import identities, ssh_keys, users
 from hub_config import authentication
@@ -52,6 +52,12 @@ def test_each_provider_takes_its_lists_and_admits_nobody_else(tmp_path: Path, pr
     assert one.admin_users == set(), "the default name is anybody's at a provider"
     handlers = dict(one.get_handlers(None))
     assert issubclass(handlers["/logout"], authentication.SignsOut) and "/oauth_callback" in handlers
+
+
+@pytest.mark.parametrize("issuer", ["http://id.example.org", "id.example.org", "http://localhost.example.org"])
+def test_an_issuer_that_can_be_overheard_is_refused(issuer: str) -> None:
+    with pytest.raises(ValueError, match="https"):
+        OAuth(provider="generic-oauth", issuer=issuer)
 
 
 def test_an_unknown_provider_is_refused_with_those_that_are(tmp_path: Path) -> None:
