@@ -14,16 +14,16 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-Object = dict[str, Any]
+from tests.cluster_objects import Object, now_text, patched, refusal, selected
+
 KINDS = {"pods": "Pod", "secrets": "Secret", "persistentvolumeclaims": "PersistentVolumeClaim", "events": "Event"}
 #: an image whose program ends at once, on the node that runs nothing
 CRASHES = "crashes"
@@ -361,51 +361,6 @@ def close(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
     raise asyncio.CancelledError
-
-
-def refusal(status: int, reason: str, message: str) -> web.HTTPException:
-    body = json.dumps({"kind": "Status", "status": "Failure", "code": status, "reason": reason, "message": message})
-    kinds = {404: web.HTTPNotFound, 409: web.HTTPConflict, 403: web.HTTPForbidden, 410: web.HTTPGone}
-    if status in kinds:
-        return kinds[status](text=body, content_type="application/json")
-
-    class Told(web.HTTPException):
-        status_code = status
-
-    return Told(text=body, content_type="application/json")
-
-
-def selected(body: Object, query: Mapping[str, str]) -> bool:
-    labels = body["metadata"].get("labels", {})
-    for pair in filter(None, query.get("labelSelector", "").split(",")):
-        key, exact, value = pair.partition("=")
-        if key not in labels or (exact and labels[key] != value):
-            return False
-    for pair in filter(None, query.get("fieldSelector", "").split(",")):
-        key, _, value = pair.partition("=")
-        found: Any = body
-        for part in key.split("."):
-            found = found.get(part, {}) if isinstance(found, dict) else {}
-        if found != value:
-            return False
-    return True
-
-
-def patched(base: Object, change: Mapping[str, Any]) -> Object:
-    """A JSON merge patch."""
-    result = dict(base)
-    for key, value in change.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict):
-            result[key] = patched(result.get(key) or {}, value)
-        else:
-            result[key] = value
-    return result
-
-
-def now_text() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def answer_for_pods(address: str, port: int) -> web.AppRunner:

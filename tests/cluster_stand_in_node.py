@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ark_spawner.processes import children, send
-from tests.cluster_stand_in import Node, Object, StandIn, now_text
+from tests.cluster_objects import Object, now_text
+from tests.cluster_stand_in import Node, StandIn
 
 _addresses = iter(f"127.78.{a}.{b}" for a in range(256) for b in range(1, 255))
 

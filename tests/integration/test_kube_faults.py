@@ -18,7 +18,7 @@ from ark_extensions.domain.workspaces import State
 from ark_extensions.usecases import books, wallet
 from ark_extensions.usecases.views import RunView
 from ark_spawner import kube_pod, watching
-from tests.cluster_stand_in import now_text
+from tests.cluster_objects import now_text
 from tests.contract.spawner_stage import KubeStage, eventually, now
 from tests.contract.test_spawner import can_sandbox, no_trace_of_a_run
 
