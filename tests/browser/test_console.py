@@ -181,6 +181,7 @@ def test_language_and_theme_are_remembered_and_never_flash(visit: Visit) -> None
     assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark", "auto follows the system"
     page.get_by_role("button", name="切换到中文").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("钱包")
+    page.wait_for_load_state()
     assert page.url.endswith("/wallet"), "one stays where one was"
     page.get_by_role("button", name="主题：跟随系统。切换到浅色").click()
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
@@ -224,6 +225,7 @@ def test_nothing_overflows_at_360_pixels_and_the_drawer_opens(visit: Visit, sche
     page = visitor.open("marketplace")
     page.get_by_role("button", name="Navigation").click()
     page.get_by_role("link", name="Wallet", exact=True).click()
+    page.wait_for_url(re.compile(r"/wallet$"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Wallet")
     page.get_by_role("button", name="Navigation").click()
     page.keyboard.press("Escape")

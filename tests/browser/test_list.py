@@ -76,6 +76,7 @@ def test_every_workspace_is_found_by_its_name_or_state(crowded: Visitor) -> None
     page.get_by_label("Name, compute or image").fill("没有")
     expect(page.get_by_role("heading", name="No workspace matches")).to_be_visible()
     page.get_by_role("link", name="clear the filters").click()
+    page.wait_for_url(re.compile(r"/workspaces$"))
     page.get_by_label("State", exact=True).select_option("failed")
     expect(rows).to_have_count(1)
     expect(page.get_by_role("status").filter(has_text=f"1 of {MANY} workspaces")).to_be_visible()

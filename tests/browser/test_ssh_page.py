@@ -31,7 +31,7 @@ def test_from_no_key_to_a_copied_command_and_back(visit: Visit, pair: tuple[str,
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     row = page.locator(f"#ws-{name}")
     row.get_by_role("link", name="Add a key").click()
-    expect(page).to_have_url(re.compile(r"/ssh-keys$"))
+    page.wait_for_url(re.compile(r"/ssh-keys$"))
     expect(page.get_by_role("heading", level=1)).to_have_text("SSH keys")
     expect(page.get_by_role("heading", name="You have no key yet")).to_be_visible()
     page.get_by_label("Public key").fill(pair[1])
