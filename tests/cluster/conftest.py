@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from tests.integration.crash_stage import BUSY_SETTINGS
 from tests.kubernetes import build, images, objects, processes, teardown
 from tests.kubernetes.place import NAMESPACE, NODE, STORAGE_CLASS, Place, Running
+from tests.platform import Platform
 
 
 @dataclass(frozen=True)
@@ -138,3 +140,16 @@ def pods(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster; the pods labelled ``ark-test: here`` are gone after the test."""
     yield cluster
     cluster.kubectl("delete", "pods", "-n", cluster.namespace, "-l", "ark-test=here", "--grace-period=1", "--wait=true")
+
+
+@pytest.fixture(scope="session")
+def platform(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """A running platform whose workspaces are pods. It is shared: use users and workspaces of your own, and leave it running."""
+    from tests.cluster.platform_stage import ClusterPlatform  # it stands on this module
+
+    made = ClusterPlatform(cluster, settings=BUSY_SETTINGS)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close(keep_logs=request.session.testsfailed > 0)

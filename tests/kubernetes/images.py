@@ -67,22 +67,23 @@ def reference(name: str) -> str:
 
 def ensure(names: Iterable[str]) -> dict[str, Path]:
     """Name → archive, all of them built; raises `StepFailed`."""
-    wanted = list(names)
-    missing = [name for name in wanted if not _archive(name).exists()]
+    # asked once: somebody may edit the sources while the images are built
+    wanted = {name: _archive(name) for name in names}
+    missing = [name for name, archive in wanted.items() if not archive.exists()]
     order = [name for name in IMAGES if name in _with_parents(missing)]
     packages = [package for package, program in PACKAGES.items() if not Path(program).exists()] if order else []
     steps = Steps(bool(packages) + len(order), log_dir=cache_directory() / "logs")
     if packages:
         install_packages(packages, steps)
     if order:
-        with one_at_a_time(cache_directory()), tempfile.TemporaryDirectory(prefix="ark-images-") as scratch:
+        with one_at_a_time(cache_directory() / "buildah"), tempfile.TemporaryDirectory(prefix="ark-images-") as scratch:
             builder = Builder(steps, Path(scratch))
             for name in order:
                 steps.begin(f"Image {name}" + (" (several minutes, once)" if name in ("code-server", "pytorch") else ""))
-                builder.make(name, keep=name in wanted)
+                builder.make(name, wanted.get(name))
                 steps.end()
             builder.tidy()
-    return {name: _archive(name) for name in wanted}
+    return wanted
 
 
 def bring(place: Place, archives: Mapping[str, Path]) -> None:
@@ -134,8 +135,8 @@ class Builder:
         (scratch / "policy.json").write_text(POLICY)
         self._policy = f"--signature-policy={scratch}/policy.json"
 
-    def make(self, name: str, *, keep: bool) -> None:
-        """``keep``: an archive is written as well."""
+    def make(self, name: str, archive: Path | None) -> None:
+        """``archive``: where one is written as well."""
         if name == "base":
             if self._run("inspect", "--type", "image", reference(name), may_fail=True) != 0:
                 self._bootstrap()
@@ -143,8 +144,8 @@ class Builder:
             self._from_directories(name, directories)
         else:
             self._from_dockerfile(name)
-        if keep:
-            self._export(name)
+        if archive is not None:
+            self._export(name, archive)
 
     def tidy(self) -> None:
         """Layers that no image has any more."""
@@ -174,8 +175,7 @@ class Builder:
             self._run("copy", container, str(source), target)
         self._run("commit", "--format=docker", self._policy, "--rm", container, reference(name))
 
-    def _export(self, name: str) -> None:
-        final = _archive(name)
+    def _export(self, name: str, final: Path) -> None:
         draft = final.with_suffix(".building")
         draft.unlink(missing_ok=True)
         try:
