@@ -166,7 +166,7 @@ def _services(settings: Settings) -> Iterator[Finding]:
 
 
 def _gateway(settings: Settings) -> Finding:
-    """The SSH gateway makes no passes: it greets whoever connects."""
+    """Whether the SSH gateway greets who connects."""
     try:
         with socket.create_connection(
             (processes.local_address(settings.ssh_host or settings.host), settings.ssh_port), timeout=5.0
@@ -198,7 +198,7 @@ def _running(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "problem", f"It does not answer on port {port}.", f"See {log / name}.log.")
     if processes.SSH in processes.loops(settings):
         yield _gateway(settings)
-    for name in ("netdisk", *processes.LOOPS):
+    for name in ("netdisk", *processes.loops(settings)):
         beat = beat_file(settings.state_dir, name)
         silent = time.time() - beat.stat().st_mtime if beat.exists() else None
         if silent is not None and silent < SILENT_SECONDS:

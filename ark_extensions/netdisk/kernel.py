@@ -10,6 +10,8 @@ import ctypes
 import errno
 import os
 
+from ark_extensions.netdisk.renaming import exchange, no_replace
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
@@ -71,9 +73,14 @@ def is_local(fd: int) -> bool:
 
 
 def rename(src_fd: int, src: str, dst_fd: int, dst: str, flags: int = 0) -> None:
-    """renameat2: with RENAME_NOREPLACE an existing ``dst`` is EEXIST, with RENAME_EXCHANGE both change places at once."""
-    if _libc.syscall(_RENAMEAT2, src_fd, os.fsencode(src), dst_fd, os.fsencode(dst), ctypes.c_uint(flags)) != 0:
-        raise _failed()
+    """renameat2: with RENAME_NOREPLACE an existing ``dst`` is EEXIST, with RENAME_EXCHANGE both change places at once. NFS and
+    CephFS know no flags: there the same is done in steps (`renaming`)."""
+    if _libc.syscall(_RENAMEAT2, src_fd, os.fsencode(src), dst_fd, os.fsencode(dst), ctypes.c_uint(flags)) == 0:
+        return
+    error = _failed()
+    if error.errno != errno.EINVAL or not flags:
+        raise error
+    (no_replace if flags == RENAME_NOREPLACE else exchange)(src_fd, src, dst_fd, dst)
 
 
 def syncfs(fd: int) -> None:

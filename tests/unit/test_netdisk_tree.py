@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ark_extensions.domain.errors import ArkError, NotFound
 from ark_extensions.domain.files import Usage
+from ark_extensions.netdisk import kernel
 from ark_extensions.netdisk.copying import Copy, weigh
 from ark_extensions.netdisk.listing import list_folder, search
 from ark_extensions.netdisk.refusals import Exists, Leaves, NoParent
@@ -24,9 +28,28 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "corner" / "data"
 
 
-@pytest.fixture
-def tree(data: Path) -> Tree:
+@pytest.fixture(params=["all flags", "plain renames only"])
+def tree(data: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """Every test also as on a file system that knows no flags of renameat2 (NFS, CephFS)."""
+    if request.param == "plain renames only":
+        monkeypatch.setattr(kernel, "_libc", WithoutFlags(kernel._libc))
     return Tree(data)
+
+
+class WithoutFlags:
+    """The C library, on a kernel that answers EINVAL to a rename with flags."""
+
+    def __init__(self, libc: Any) -> None:
+        self._libc = libc
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._libc, name)
+
+    def syscall(self, number: int, *arguments: Any) -> int:
+        if number == kernel._RENAMEAT2 and arguments[-1].value:
+            ctypes.set_errno(errno.EINVAL)
+            return -1
+        return int(self._libc.syscall(number, *arguments))
 
 
 def put(tree: Tree, path: str, content: bytes, on_conflict: str = "replace") -> str:
@@ -164,6 +187,27 @@ def test_a_folder_of_more_folders_than_descriptors_is_measured(tree: Tree, data:
     found = measure_fast(tree.data_fd, 10**6)
     assert found.files == expected.files == 10_002
     assert 0 <= found.bytes - expected.bytes <= 4096, "a hard link between two shares may count twice"
+
+
+def test_nothing_is_replaced_that_should_not_be_and_what_is_replaced_is_there_till_then(tree: Tree, data: Path) -> None:
+    for name in ("file", "folder"):
+        (data / name).mkdir() if name == "folder" else (data / name).write_text("old")
+    (data / "folder/inside").write_text("old")
+    for source, content in (("newfile", "new"), ("newfolder", None)):
+        (data / source).write_text(content) if content else (data / source).mkdir()
+        for target in ("file", "folder"):
+            with pytest.raises(Exists):
+                tree.move(source, target, on_conflict="refuse")
+            path, doomed = tree.move(source, target, on_conflict="replace")
+            assert path == target and doomed is not None and not (data / source).exists()
+            assert (data / target).is_file() == bool(content)
+            tree.remove_doomed(doomed)
+            path, doomed = tree.move(target, source, on_conflict="keep_both")
+            assert path == source and doomed is None
+            (data / target).mkdir() if target == "folder" else (data / target).write_text("old")
+    with pytest.raises(ArkError):
+        tree.move("newfolder", "newfolder/deeper", on_conflict="refuse")
+    assert sorted(os.listdir(data)) == ["file", "folder", "newfile", "newfolder"] and os.listdir(tree.staging_fd) == []
 
 
 def test_what_a_crash_left_is_known(tree: Tree, data: Path) -> None:
