@@ -110,7 +110,7 @@ def cluster() -> Iterator[Cluster]:
     built = build.programs()
     build.ensure(built)
     try:
-        running = processes.up(place, built)
+        running = processes.up(place, built, outlives_us=False)
         images.bring(place, images.ensure(images.FOR_TESTS))
         yield Cluster(place.kubeconfig, running.network.host, place)
     finally:

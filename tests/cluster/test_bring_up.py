@@ -92,7 +92,7 @@ def test_down_leaves_nothing(cluster: Cluster) -> None:
     cluster.ours()
     place = Place(Path(tempfile.mkdtemp(prefix="ark-k8s-")))
     before = traces()
-    running = processes.up(place, build.programs())
+    running = processes.up(place, build.programs(), outlives_us=False)
     own = Cluster(place.kubeconfig, running.network.host, place)
     processes.import_archive(place, images.ensure(["base"])["base"])
     own.run_pod("left", BASE, ["sleep", "infinity"], spec=NETDISK)

@@ -25,6 +25,7 @@ from tests.kubernetes.processes import import_archive
 
 DEBIAN = "bookworm"
 PACKAGES = {"buildah": "/usr/bin/buildah", "debootstrap": "/usr/sbin/debootstrap"}
+LITTLE_GIB = 20.0
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 
 
@@ -148,8 +149,9 @@ class Builder:
             self._export(name, archive)
 
     def tidy(self) -> None:
-        """Layers that no image has any more."""
-        self._run("rmi", "--prune", may_fail=True)
+        """Layers that no image has, only where room is short: they are what makes the next build quick."""
+        if machine.free_gib(cache_directory()) < LITTLE_GIB:
+            self._run("rmi", "--prune", may_fail=True)
 
     def _from_dockerfile(self, name: str) -> None:
         arguments = [f"--build-arg={argument}={reference(parent)}" for argument, parent in IMAGES[name].parents.items()]

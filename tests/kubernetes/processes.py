@@ -31,8 +31,9 @@ class NotUp(Exception):
     """The cluster did not come up; the text says why and where to look."""
 
 
-def up(place: Place, built: Programs) -> Running:
-    """A running cluster in ``place``: the one that is there, or a new one, with what it took printed."""
+def up(place: Place, built: Programs, *, outlives_us: bool = True) -> Running:
+    """A running cluster in ``place``: the one that is there, or a new one, with what it took printed. ``outlives_us``: False for
+    one that must not stay behind when this process is killed."""
     if problem := place.problem():
         raise NotUp(problem)
     place.directory.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ def up(place: Place, built: Programs) -> Running:
         teardown.down(place)
         place.directory.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        running = _cable_and_start(place, built)
+        running = _cable_and_start(place, built, outlives_us)
         try:
             _wait(lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0, API_SECONDS, place, "the API server does not answer")
             print(f"The API server answers after {time.monotonic() - began:.1f} s.", flush=True)
@@ -71,13 +72,13 @@ def inside(running: Running, *command: str) -> list[str]:
     return ["nsenter", "--target", str(running.pid), "--mount", "--pid", "--net", "--ipc", "--", *command]
 
 
-def _cable_and_start(place: Place, built: Programs) -> Running:
+def _cable_and_start(place: Place, built: Programs, outlives_us: bool) -> Running:
     for number in range(MOST_CLUSTERS):
         network = Network(number)
         if network.whole[:-5] in subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout:
             continue
         _write(place, network, built)
-        first = _start(place)
+        first = _start(place, outlives_us)
         running = Running(number, first, started_at(first), Path("/proc/sys/net/ipv4/ip_forward").read_text().strip())
         running.write(place)
         if _lay_cable(running):
@@ -86,11 +87,12 @@ def _cable_and_start(place: Place, built: Programs) -> Running:
     raise NotUp(f"{MOST_CLUSTERS} clusters run on this machine already")
 
 
-def _start(place: Place) -> int:
+def _start(place: Place, outlives_us: bool) -> int:
     """The first process in name spaces of its own; its id as the host counts."""
+    bound = [] if outlives_us else ["setpriv", "--pdeathsig", "KILL"]
     with (place.logs / "cluster.log").open("ab") as log:
         parent = subprocess.Popen(
-            ["unshare", *NAMESPACES, "--kill-child", sys.executable, "-m", "tests.kubernetes.inside", str(place.directory)],
+            [*bound, "unshare", *NAMESPACES, "--kill-child", sys.executable, "-m", "tests.kubernetes.inside", str(place.directory)],
             cwd=PROJECT,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
