@@ -5,6 +5,8 @@ The unit tier runs them on SQLite; here the same functions get a database of a r
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -55,6 +57,14 @@ def empty(server: postgresql.Server, migrated: str) -> Iterator[Storage]:
 def test_migrations_make_exactly_the_tables_of_the_code(empty: Storage) -> None:
     with empty.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_several_that_migrate_at_once_wait_for_each_other(server: postgresql.Server) -> None:
+    url = server.database()
+    code = f"from ark_extensions.storage import migrate; migrate({url!r})"
+    many = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [one.communicate(timeout=60)[1] for one in many]
+    assert [one.returncode for one in many] == [0] * 4, said
 
 
 def functions_of(module: object) -> list[Callable[..., None]]:

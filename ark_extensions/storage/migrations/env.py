@@ -20,5 +20,7 @@ with engine.connect() as connection:
         connection.commit()
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=connection.dialect.name == "sqlite")
     with context.begin_transaction():
+        if connection.dialect.name == "postgresql":  # two new pods at once: the second waits, and finds nothing to do
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('ark migrations'))")
         context.run_migrations()
 engine.dispose()
