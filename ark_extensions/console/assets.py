@@ -28,8 +28,6 @@ VENDOR = frozenset(
         "bootstrap-icons/font/fonts/bootstrap-icons.woff2",
         "bootstrap-icons/font/fonts/bootstrap-icons.woff",
         "htmx.org/dist/htmx.min.js",
-        "htmx-ext-sse/sse.js",
-        "htmx-ext-sse/dist/sse.min.js",
     }
 )
 FOREVER_SECONDS = 365 * 86_400

@@ -328,9 +328,7 @@ def test_headers_are_strict(stage: Stage) -> None:
         assert headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize(
-    "path", ["vendor/bootstrap/dist/css/bootstrap.min.css", "vendor/htmx.org/dist/htmx.min.js", "vendor/htmx-ext-sse/sse.js"]
-)
+@pytest.mark.parametrize("path", ["vendor/bootstrap/dist/css/bootstrap.min.css", "vendor/htmx.org/dist/htmx.min.js"])
 def test_assets_may_be_kept(stage: Stage, path: str) -> None:
     answer = ask(stage.console_port, "GET", f"/services/console/{path}")
     assert answer.status == 200 and "max-age" in answer.headers["Cache-Control"]
