@@ -254,9 +254,9 @@ class LocalStage(Stage):
 
     def __init__(self, place: Path, *, sandbox: bool) -> None:
         super().__init__(place)
-        groups = ControlGroups("stage")
+        self.groups = ControlGroups("stage")
         images = {name: str(directory) for name, directory in self.images.items()}
-        self.traits.update({"control_groups": lambda: groups, "images": images, "sandbox": sandbox})
+        self.traits.update({"control_groups": lambda: self.groups, "images": images, "sandbox": sandbox})
 
     def runs(self) -> list[str]:
         runs = self.place / "runs"

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.skipif("sandbox" not in RUNTIMES, reason="bubblewrap ca
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path) -> AsyncIterator[LocalStage]:
     made = LocalStage(tmp_path, sandbox=True)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def inside(stage: Stage) -> Stage:
+async def inside(stage: LocalStage) -> LocalStage:
     stage.order()
     await stage.start()
     return stage
@@ -187,7 +187,7 @@ async def test_orphans_are_reaped(inside: Stage) -> None:
     assert "Z" not in await inside.run("cut -d' ' -f3 /proc/[0-9]*/stat | sort -u")
 
 
-async def test_memory_beyond_what_was_bought_ends_the_program_with_an_event(inside: Stage) -> None:
+async def test_memory_beyond_what_was_bought_ends_the_program_with_an_event(inside: LocalStage) -> None:
     if "memory" in inside.groups.missing:
         pytest.skip("this machine cannot limit memory")
     await inside.run("/usr/bin/python3 -c 'x = bytearray(600 * 1024 * 1024)'; echo $?")
@@ -202,7 +202,7 @@ async def test_memory_beyond_what_was_bought_ends_the_program_with_an_event(insi
     assert any("memory" in event.message.msgid and event.message.params.get("memory_gib") == "0.2" for event in inside.events())
 
 
-async def test_limits_are_those_that_were_bought(inside: Stage) -> None:
+async def test_limits_are_those_that_were_bought(inside: LocalStage) -> None:
     if inside.groups.missing:
         pytest.skip("this machine cannot limit everything")
     [run] = (inside.place / "runs").iterdir()
@@ -214,7 +214,7 @@ async def test_limits_are_those_that_were_bought(inside: Stage) -> None:
     assert sum(float(seconds) for seconds in both) < 2.2, "one processor, whatever is asked of it"
 
 
-async def test_without_control_groups_it_runs_and_says_what_is_lost(stage: Stage, tmp_path: Path) -> None:
+async def test_without_control_groups_it_runs_and_says_what_is_lost(stage: LocalStage, tmp_path: Path) -> None:
     from ark_spawner.cgroups import ControlGroups
 
     stage.groups = ControlGroups("none", root=tmp_path / "nothing", own="")
