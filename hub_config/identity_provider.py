@@ -42,6 +42,8 @@ CLOCK_SECONDS = 60
 class SignInFailed(HTTPError):
     """An error page with one sentence, in both languages: the page chooses."""
 
+    is_sign_in = True
+
     def __init__(self, status: int, msgid: str, **params: object) -> None:
         said = {language: translator(language)(msgid).format(**params) for language in ("zh", "en")}
         super().__init__(status, said["en"].replace("%", "%%"))
