@@ -16,10 +16,12 @@ BENCHES = {
     "journal": "bench.journal",
     "looks": "bench.looks",
     "settling": "bench.settling",
+    "postgresql": "bench.postgresql",
     "lateness": "bench.lateness",
     "ssh": "bench.ssh",
     "netdisk": "bench.netdisk",
     "list": "bench.list_page",
+    "pods": "bench.pods",
     "start": "bench.start",
     "up": "bench.up",
 }

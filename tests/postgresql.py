@@ -50,8 +50,8 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Start a server for the block and remove everything of it afterwards."""
+def server(*, durable: bool = False) -> Iterator[Server]:
+    """Start a server for the block and remove everything of it afterwards. ``durable``: commits reach the disk, as in earnest."""
     programs = binaries()
     if programs is None:
         raise RuntimeError(missing())
@@ -63,7 +63,8 @@ def server() -> Iterator[Server]:
     data = str(directory / "data")
     try:
         running.run("initdb", "-D", data, "-U", user, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
-        options = f"-c listen_addresses='' -c unix_socket_directories={directory} -c max_connections=60 -c fsync=off"
+        options = f"-c listen_addresses='' -c unix_socket_directories={directory} -c max_connections=60"
+        options += "" if durable else " -c fsync=off"
         running.run("pg_ctl", "-D", data, "-w", "-l", str(directory / "log"), "-o", options, "start")
         yield running
     finally:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 30
 #: the advisory lock that PostgreSQL's units of work take in turn: stock, wallets and names are checked under it
 WRITE_LOCK = 0x41726B
+_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+#: PostgreSQL ends a unit of work that does nothing for so long, in seconds
+IDLE_SECONDS = 30
 
 
 def _sqlite_engine(url: str, begin: str) -> Engine:
@@ -46,6 +49,20 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
     return engine
 
 
+def _postgresql_engine(url: str) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, record: Any) -> None:
+        # who is paused in the middle of a unit of work is let go by the server, so that the others can go on
+        connection.autocommit = True
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+        connection.autocommit = False
+
+    return engine
+
+
 class Storage:
     """One database. ``url`` is a SQLAlchemy URL; the schema is expected to be at head (`migrate`)."""
 
@@ -56,19 +73,20 @@ class Storage:
             self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE")
             self._reader = _sqlite_engine(url, "BEGIN")
         else:
-            self._writer = self._reader = create_engine(url, pool_pre_ping=True)
+            self._writer = _postgresql_engine(url)
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
 
     @property
     def engines(self) -> tuple[Engine, ...]:
         """The engines behind this storage, for counting queries and measuring."""
-        return (self._reader, self._writer) if self._reader is not self._writer else (self._writer,)
+        return (self._reader, self._writer) if self.dialect == "sqlite" else (self._writer,)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One unit of work, alone: what it reads cannot change before it commits, as SQLite's write lock has it."""
         with self._writer.begin() as connection:
             if self.dialect != "sqlite":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+                connection.exec_driver_sql(_TAKE_WRITE_LOCK)
             yield connection
 
     @contextmanager

@@ -1,7 +1,7 @@
 """The journal's own SQL: postings go in by sets on the driver's cursor, never row by row through an ORM.
 
 On SQLite entries go in first (their foreign key is deferred), then the transactions, whose trigger checks the sum. On
-PostgreSQL all of a posting is one statement, one round trip whatever the number of rows, and the triggers look at its end.
+PostgreSQL all of it is one statement, one round trip whatever the number of rows, and the triggers look at its end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from ark_extensions.domain.errors import PostingHalted
 from ark_extensions.domain.ledger import Posting
@@ -53,6 +54,10 @@ SELECT place, NULL FROM fresh UNION ALL SELECT NULL, 0 FROM halted UNION ALL SEL
 """
 
 
+#: one posting by the database's own function, whose plans the session keeps
+_POST_ONE = "SELECT ark_post(%s, %s, %s, %s, %s, %s, %s::text[], %s::bigint[])"
+
+
 class KeysTaken(RuntimeError):
     """Some of what must be new was posted before; nothing was posted."""
 
@@ -72,6 +77,8 @@ def append(connection: Connection, postings: Sequence[Posting], *, all_new: bool
     cursor = connection.connection.cursor()
     try:
         return _on_sqlite(cursor, given, all_new) if connection.dialect.name == "sqlite" else _on_postgresql(cursor, given, all_new)
+    except connection.dialect.loaded_dbapi.Error as failed:
+        raise DBAPIError.instance("posting", None, failed, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect) from failed
     finally:
         cursor.close()
 
@@ -108,7 +115,21 @@ def _on_sqlite(cursor: Any, given: Sequence[Posting], all_new: bool) -> list[Pos
     return new
 
 
+def _one_on_postgresql(cursor: Any, posting: Posting, all_new: bool) -> list[Posting]:
+    accounts, amounts = zip(*posting.entries, strict=True)
+    about = (posting.key, posting.kind, to_micros(posting.at), posting.subject, posting.memo, posting.actor)
+    cursor.execute(_POST_ONE, (*about, list(accounts), list(amounts)))
+    (outcome,) = cursor.fetchone()
+    if outcome < 0:
+        raise PostingHalted
+    if outcome == 0 and all_new:
+        raise KeysTaken(f"posted before: {posting.key}")
+    return [posting] if outcome else []
+
+
 def _on_postgresql(cursor: Any, given: Sequence[Posting], all_new: bool) -> list[Posting]:
+    if len(given) == 1:
+        return _one_on_postgresql(cursor, given[0], all_new)
     sides = [(place, account, amount) for place, posting in enumerate(given, 1) for account, amount in posting.entries]
     columns = {
         "key": [p.key for p in given],

@@ -6,28 +6,28 @@ bill line that says what it was for. Credit is spent before what was paid in, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, select, update
+from sqlalchemy import Connection, Row, select
 
 from ark_extensions.domain.errors import PostingHalted
 from ark_extensions.domain.ledger import Lot, Posting, charge, run_charge_key, spend_credit
 from ark_extensions.domain.metering import cost_micros
 from ark_extensions.storage.journal import KeysTaken
+from ark_extensions.storage.sets import set_numbers
 from ark_extensions.storage.tables import runs, workspaces
 from ark_extensions.storage.tables_money import bill_lines, credit_lots
+from ark_extensions.storage.types import to_micros
 from ark_extensions.usecases.halts import defer, halt, refuse_when_halted
 from ark_extensions.usecases.journal import post
 from ark_extensions.usecases.purse import disk_due
 
-_SET_RUN = update(runs).where(runs.c.id == bindparam("b_id"))
-_SET_RUN = _SET_RUN.values(charged_micros=bindparam("b_charged"), charged_until=bindparam("b_until"))
-_SET_DISK = update(workspaces).where(workspaces.c.id == bindparam("b_id"))
-_SET_DISK = _SET_DISK.values(disk_charged_micros=bindparam("b_charged"), disk_charged_until=bindparam("b_until"))
-_SET_LOT = update(credit_lots).where(credit_lots.c.id == bindparam("b_id")).values(remaining_micros=bindparam("b_remaining"))
+#: what a settlement writes on a run and on a workspace's disk
+_RUN = ("charged_micros", "charged_until")
+_DISK = ("disk_charged_micros", "disk_charged_until")
 
 
 class BooksHalted(PostingHalted):
@@ -85,8 +85,7 @@ def post_charges(connection: Connection, charges: Sequence[Charge], now: datetim
         post(connection, postings, all_new=True)
     except KeysTaken as taken:
         raise BooksHalted(f"duplicate: a charge that is due was posted before ({taken})") from taken
-    if spent:
-        connection.execute(_SET_LOT, [{"b_id": lot, "b_remaining": left} for lot, left in spent.items()])
+    set_numbers(connection, credit_lots, ("remaining_micros",), list(spent.items()))
     connection.execute(bill_lines.insert(), [{**vars(c), "at": now} for c in charges])
     return len(charges)
 
@@ -96,7 +95,7 @@ def settle_runs(connection: Connection, rows: Sequence[Row[Any]], now: datetime)
 
     A charge that was posted before halts posting, in the caller's transaction, and nothing of these is charged."""
     charges: list[Charge] = []
-    changes: list[dict[str, Any]] = []
+    changes: list[tuple[str, int, int]] = []
     for row in rows:
         until = row.closed_at or min(row.seen_at, now)
         cost = cost_micros(row.price_micros_per_hour, row.opened_at, until)
@@ -105,8 +104,8 @@ def settle_runs(connection: Connection, rows: Sequence[Row[Any]], now: datetime)
             about = (run_charge_key(row.id, until), row.owner, "charge_compute", f"run:{row.id}", cost - row.charged_micros)
             seconds = int((until - since).total_seconds())
             charges.append(Charge(*about, since, until, seconds, row.workspace_id, row.price_version_id))
-            changes.append({"b_id": row.id, "b_charged": cost, "b_until": until})
-    return _post_and_mark(connection, charges, _SET_RUN, changes, now)
+            changes.append((row.id, cost, to_micros(until)))
+    return _post_and_mark(connection, charges, lambda: set_numbers(connection, runs, _RUN, changes), now)
 
 
 def settle_closed_run(connection: Connection, row: Row[Any], now: datetime) -> None:
@@ -119,22 +118,21 @@ def settle_closed_run(connection: Connection, row: Row[Any], now: datetime) -> N
         defer(connection, f"run:{row.id}", now)
 
 
-def _post_and_mark(connection: Connection, charges: list[Charge], mark: Update, changes: list[dict[str, Any]], now: datetime) -> int:
+def _post_and_mark(connection: Connection, charges: list[Charge], mark: Callable[[], None], now: datetime) -> int:
     """Post, then record on runs or disks what was charged."""
     try:
         posted = post_charges(connection, charges, now)
     except BooksHalted as wrong:
         halt(connection, [wrong.found], now)
         return 0
-    if changes:
-        connection.execute(mark, changes)
+    mark()
     return posted
 
 
 def settle_disks(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> int:
     """Charge these workspaces' data disks up to ``now``; returns the number of charges."""
     charges: list[Charge] = []
-    changes: list[dict[str, Any]] = []
+    changes: list[tuple[str, int, int]] = []
     for row in rows:
         due = disk_due(row, now)
         if due > 0:
@@ -142,8 +140,8 @@ def settle_disks(connection: Connection, rows: Sequence[Row[Any]], now: datetime
             about = (f"disk:{row.id}:{now.isoformat()}", row.owner, "charge_disk", f"disk:{row.id}", due)
             seconds = int((now - since).total_seconds())
             charges.append(Charge(*about, since, now, seconds, row.id, row.disk_price_version_id))
-            changes.append({"b_id": row.id, "b_charged": row.disk_charged_micros + due, "b_until": now})
-    return _post_and_mark(connection, charges, _SET_DISK, changes, now)
+            changes.append((row.id, row.disk_charged_micros + due, to_micros(now)))
+    return _post_and_mark(connection, charges, lambda: set_numbers(connection, workspaces, _DISK, changes), now)
 
 
 def settle_disk(connection: Connection, row: Row[Any], now: datetime) -> None:

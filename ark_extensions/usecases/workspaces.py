@@ -248,9 +248,9 @@ def grow_disk(storage: Storage, *, owner: str, name: str, size_gib: int, actor: 
         if size_gib <= row.data_disk_gib:
             raise InvalidField("A data disk can only grow: choose more than {gib} GiB.", field="data_disk_gib", gib=row.data_disk_gib)
         settle_disk(connection, row, now)
-        charged = connection.execute(select(t.workspaces.c.disk_charged_micros).where(t.workspaces.c.id == row.id)).scalar_one()
+        settled = connection.execute(select(t.workspaces).where(t.workspaces.c.id == row.id)).one()
         disk = {"data_disk_gib": size_gib, "disk_price_version_id": price.id, "disk_price_micros_per_day": price.price_micros}
-        begun = {"disk_since": now, "disk_charged_before_micros": charged}
+        begun = {"disk_since": _charged_until(settled, now), "disk_charged_before_micros": settled.disk_charged_micros}
         connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(**disk, **begun))
         message = Sentence("Its data disk has {gib} GiB now.", {"gib": size_gib})
         emit(connection, workspace_id=row.id, owner=owner, at=now, kind="changed", message=message, actor=actor)
@@ -276,12 +276,17 @@ def release_workspace(
         return view_one(connection, t.workspaces.c.id == row.id, now)
 
 
+def _charged_until(row: Row[Any], now: datetime) -> datetime:
+    """From when a disk counts anew: now, or later where a clock that went back would charge the same time twice."""
+    return max(now, row.disk_charged_until or now)
+
+
 def restore_workspace(storage: Storage, *, owner: str, name: str, actor: str, now: datetime) -> WorkspaceView:
     with storage.write() as connection:
         row = find(connection, owner, name)
         if row.state != State.RELEASED:
             raise Conflict("The workspace is not released.", code="not_released")
-        disk = {"disk_since": now, "disk_charged_before_micros": row.disk_charged_micros}
+        disk = {"disk_since": _charged_until(row, now), "disk_charged_before_micros": row.disk_charged_micros}
         set_state(connection, row, State.STOPPED, now, released_at=None, restorable_until=None, **disk)
         message = Sentence("Restored. Its files are as they were.")
         emit(connection, workspace_id=row.id, owner=owner, at=now, kind="restored", message=message, actor=actor)

@@ -21,6 +21,7 @@ from ark_extensions.usecases import (
     assets,
     books,
     budgets,
+    conversions,
     gifts,
     launches,
     market,
@@ -75,6 +76,10 @@ class Simulation:
     hub: dict[str, Living] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)
     refused: int = 0
+    used: dict[str, int] = field(default_factory=dict)
+    widest: dict[str, int] = field(default_factory=dict)
+    deepest: int = 0
+    given_back: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -100,7 +105,8 @@ class Simulation:
         self.now += timedelta(seconds=self.random.choice([1, 7, 60, 600, 3599, 3600, 7200]), microseconds=self.random.randrange(1_000_000))
 
     def jump_clock(self) -> None:
-        self.now += self.random.choice([-1, 1]) * self.random.choice([timedelta(seconds=1), timedelta(hours=1)])
+        jump = self.random.choice([timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)])
+        self.now += self.random.choice([-1, 1]) * jump
 
     def order(self) -> None:
         user = self.user()
@@ -171,7 +177,8 @@ class Simulation:
         """A node dies: nothing is reported; the reconciler asks the Hub, which knows nothing."""
         living = self.random.choice(list(self.hub.values()))
         self.hub.pop(living.workspace_id)
-        self.now += timedelta(hours=3)  # also when the clock went back: the run was seen in what is now the future
+        # also when the clock went back: the run was seen in what is now the future
+        self.now = max(self.now, self.runs[living.workspace_id].seen) + timedelta(hours=3)
         self.reconcile()
         self.close(living, self.runs[living.workspace_id])
 
@@ -190,6 +197,21 @@ class Simulation:
         for order in stops:
             if order.workspace_id in self.hub:
                 self.end(self.hub[order.workspace_id])
+        self.watch_overdraft()
+
+    def watch_overdraft(self) -> None:
+        """A wallet is below zero by what was used between two looks of the billing service, and by no more."""
+        with self.storage.read() as connection:
+            query = "SELECT owner, sum(amount_micros) FROM bill_lines WHERE kind IN ('charge_compute', 'charge_disk') GROUP BY 1"
+            used = {owner: int(total) for owner, total in connection.exec_driver_sql(query)}
+            held = dict(connection.exec_driver_sql("SELECT name, balance_micros FROM accounts").all())
+        for user in USERS:
+            since = used.get(user, 0) - self.used.get(user, 0)
+            self.widest[user] = max(self.widest.get(user, 0), since)
+            overdraft = -min(held.get(f"wallet:{user}", 0), 0)
+            assert overdraft <= self.widest[user], f"seed {self.seed}: {user} owes {overdraft}, used {self.widest[user]}"
+            self.deepest = max(self.deepest, overdraft)
+        self.used = used
 
     def pay(self) -> None:
         user, amount = self.user(), self.random.choice([1, 20, 50]) * MICROS
@@ -208,6 +230,21 @@ class Simulation:
             assets.buy_asset(self.storage, user=user, request_id=f"a{self.count}", offer="month", months=1, auto_renew=False, now=self.now)
         assert len(assets.list_assets(self.storage, user=user, now=self.now)) == len(before) + 1
         self.terms[user] += 50 * MICROS
+
+    def convert(self) -> None:
+        """A term is given up, twice: the money for whole days not begun comes back, as the rule says, once."""
+        user = self.user()
+        live = [a for a in assets.list_assets(self.storage, user=user, now=self.now) if a.ended_at is None]
+        if not live:
+            raise ArkError("Nothing to act on.")
+        asset = min(live, key=lambda a: (a.expires_at, a.bought_at))
+        about = {"owner": user, "asset_id": asset.id, "percent": 80, "actor": user, "now": self.now}
+        plan = conversions.convert_asset(self.storage, **about)
+        conversions.convert_asset(self.storage, **about)
+        days = (asset.expires_at - asset.bought_at).days
+        left = min(days, max(0, (asset.expires_at - self.now).days))
+        assert 0 <= plan.back_micros <= 50 * MICROS * left * 80 // (days * 100) + 1, f"seed {self.seed}"
+        self.given_back[user] += plan.back_micros
 
     def price_now(self) -> int:
         """The newest price that has begun, by a clock that may have gone back."""
@@ -251,6 +288,7 @@ class Simulation:
             assert by_kind.get("gift", 0) + by_kind.get("recharge", 0) == self.paid_in[user], f"seed {self.seed}"
             assert -by_kind.get("charge_compute", 0) == sum(f.cost() for f in facts if f.user == user), f"seed {self.seed}"
             assert -by_kind.get("charge_term", 0) == self.terms[user], f"seed {self.seed}"
+            assert by_kind.get("convert", 0) == self.given_back[user], f"seed {self.seed}"
         sold = [r for user in USERS for r in wallet.list_runs(self.storage, user=user, month=None, now=self.now)]
         assert len(sold) == len(facts), "no charge without a run, no run without a start"
 
@@ -267,6 +305,7 @@ STEPS = {
     "bill": (12, Simulation.bill),
     "pay": (5, Simulation.pay),
     "term": (1, Simulation.buy_term),
+    "convert": (1, Simulation.convert),
     "price": (1, Simulation.change_price),
     "release": (3, Simulation.release),
 }

@@ -54,6 +54,20 @@ POSTGRESQL = (
     FOR EACH STATEMENT EXECUTE FUNCTION ark_balanced()""",
     """CREATE TRIGGER entries_finished AFTER INSERT ON entries REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION ark_finished()""",
+    # one posting in one call, its plans kept by the session: 1 posted, 0 known before, -1 posting is halted
+    """CREATE FUNCTION ark_post(a_key text, a_kind text, an_at bigint, a_subject text, a_memo text, an_actor text,
+      some_accounts text[], some_amounts bigint[]) RETURNS integer LANGUAGE plpgsql AS $$ DECLARE new_id bigint; BEGIN
+    IF EXISTS (SELECT FROM posting_halts WHERE lifted_at IS NULL) THEN RETURN -1; END IF;
+    IF EXISTS (SELECT FROM transactions WHERE idempotency_key = a_key) THEN RETURN 0; END IF;
+    new_id := nextval('transactions_id_seq');
+    INSERT INTO entries (account, transaction_id, amount_micros) SELECT u.account, new_id, u.amount
+      FROM unnest(some_accounts, some_amounts) AS u (account, amount);
+    INSERT INTO transactions (id, idempotency_key, kind, at, subject, memo, actor)
+      VALUES (new_id, a_key, a_kind, an_at, a_subject, a_memo, an_actor);
+    INSERT INTO accounts AS a (name, balance_micros) SELECT u.account, sum(u.amount)
+      FROM unnest(some_accounts, some_amounts) AS u (account, amount) GROUP BY u.account ORDER BY u.account
+      ON CONFLICT (name) DO UPDATE SET balance_micros = a.balance_micros + excluded.balance_micros;
+    RETURN 1; END $$""",
     """CREATE FUNCTION ark_credit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'credit is never negative'; END $$""",
     """CREATE TRIGGER credit_not_negative AFTER INSERT OR UPDATE ON accounts FOR EACH ROW
