@@ -43,9 +43,10 @@ test-env:
 test: test-env ## run all tests [TIERS="unit contract integration browser cluster" ARGS=…]
 	@$(DEV)/python -m tests.tiers $(TIERS) $(if $(ARGS),-- $(ARGS))
 
-soak: test-env ## the money tests for hours: 1,000,000 simulated steps, 100,000 kills
-	@ARK_SOAK_STEPS=1000000 ARK_KILLS=100000 PYTHONPATH=. $(DEV)/python -m pytest -q tests/integration/test_money_simulation.py \
-		tests/integration/test_money_kills.py
+soak: test-env ## for hours: money, 1,000,000 simulated steps and 100,000 kills; pods, 1,000 kills and 1,000 failed starts
+	@ARK_SOAK_STEPS=1000000 ARK_KILLS=100000 ARK_POD_KILLS=1000 ARK_FAILED_STARTS=1000 PYTHONPATH=. \
+		$(DEV)/python -m pytest -q tests/integration/test_money_simulation.py \
+		tests/integration/test_money_kills.py tests/integration/test_kube_kills.py tests/integration/test_kube_failures.py
 
 check: ## style, types, layers, documents, translations
 	@$(BOOTSTRAP) test-env --only-dev

@@ -212,14 +212,15 @@ class KubeHub:
 
     async def until(self, user: str, name: str, state: str, *, seconds: float = 60.0) -> None:
         """``ready`` or ``stopped``."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline, pause = asyncio.get_running_loop().time() + seconds, 0.02
         while asyncio.get_running_loop().time() < deadline:
             found = await self.server(user, name)
             if (state == "ready" and found and found["ready"]) or (
                 state == "stopped" and (not found or not (found["pending"] or found["ready"]))
             ):
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.5)  # who asks all the time is who keeps it waiting
         raise AssertionError(f"{user}/{name} is not {state}: {found}\n{(self.place / 'hub.log').read_text()[-3000:]}")
 
     async def cluster_state(self) -> dict[str, Any]:

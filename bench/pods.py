@@ -1,0 +1,95 @@
+"""Workspaces as pods, against stock KubeSpawner: both on a real Hub, both against the same API stand-in, in turn.
+
+submit → pod: from the request to the Hub until the API has the pod's object; ours includes the gate, the stock's hold, the
+disk and the event. burst: named servers started as fast as the Hub allows on a node where pods run at once. memory: what
+the Hub grows by for each of them. The stand-in costs the same for both and is no cluster: these are the Hub's own costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from bench.measure import Row, at_least, at_most
+from tests.kube_hub import ClusterProcess, KubeHub
+
+SUBMITS, SERVERS, AT_ONCE, USERS = 60, 200, 20, 10
+
+
+def run() -> list[Row]:
+    return asyncio.run(_run())
+
+
+async def _run() -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="ark-bench-pods-") as directory:
+        place = Path(directory)
+        hubs, clusters = {}, {}
+        try:
+            for number, kind in enumerate(("ark", "stock")):
+                (place / kind).mkdir()
+                clusters[kind] = ClusterProcess(place / kind, address=f"127.77.1.{number + 1}")
+                hubs[kind] = KubeHub(place / kind / "hub", clusters[kind], spawner=kind, failure_limit=0)
+                await hubs[kind].start()
+                hubs[kind].open_shop()
+                for user in range(USERS):
+                    await hubs[kind].user(f"user{user}")
+            submits = await _submits(hubs)
+            bursts = {kind: await _burst(hubs[kind]) for kind in ("stock", "ark")}
+        finally:
+            for hub in hubs.values():
+                await hub.close()
+            for cluster in clusters.values():
+                cluster.close()
+    mine, stock = submits["ark"], submits["stock"]
+    return [
+        at_most("pods: submit to pod object, p50", _at(mine, 0.5), "ms", _at(stock, 0.5), times=1.2),
+        at_most("pods: submit to pod object, p99", _at(mine, 0.99), "ms", _at(stock, 0.99), times=1.5),
+        at_least("pods: servers started a minute", bursts["ark"][0], "/min", bursts["stock"][0], times=0.95),
+        at_most("pods: Hub memory a workspace", bursts["ark"][1], "KiB", bursts["stock"][1], times=1.1),
+    ]
+
+
+async def _submits(hubs: dict[str, KubeHub]) -> dict[str, list[float]]:
+    """Milliseconds of one start after the other, the two Hubs in turn; the first of each is not counted."""
+    found: dict[str, list[float]] = {kind: [] for kind in hubs}
+    for number in range(SUBMITS + 1):
+        for kind in ("ark", "stock") if number % 2 else ("stock", "ark"):
+            hub, user = hubs[kind], f"user{number % USERS}"
+            # asked again, an order is the same
+            options = {"workspace": hub.order(user, "one")} if kind == "ark" else {}
+            known = set((await hub.cluster_state())["pods"])
+            begun = time.monotonic()
+            await hub.ask(user, "one", options)
+            await hub.until(user, "one", "ready")
+            pods = (await hub.cluster_state())["pods"]
+            [made] = [moment for name, moment in pods.items() if name not in known]
+            if number:
+                found[kind].append((made - begun) * 1000)
+            await hub.stop(user, "one")
+            await hub.until(user, "one", "stopped")
+    return found
+
+
+async def _burst(hub: KubeHub) -> tuple[float, float]:
+    """(servers a minute, KiB of the Hub's memory for each)."""
+    each = SERVERS // USERS
+    wanted = [(f"user{user}", f"w{number}") for number in range(each) for user in range(USERS)]
+    options = {pair: {"workspace": hub.order(*pair)} if hub.spawner == "ark" else {} for pair in wanted}
+    before, turn = hub.rss_mib(), asyncio.Semaphore(AT_ONCE)
+
+    async def one(user: str, name: str) -> None:
+        async with turn:
+            await hub.ask(user, name, options[user, name])
+            await hub.until(user, name, "ready", seconds=300)
+
+    begun = time.monotonic()
+    await asyncio.gather(*(one(*pair) for pair in wanted))
+    taken = time.monotonic() - begun
+    return SERVERS / taken * 60, (hub.rss_mib() - before) * 1024 / SERVERS
+
+
+def _at(values: list[float], share: float) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
