@@ -21,7 +21,9 @@ from ark_extensions.notify import Message, SmtpChannel, Undeliverable, WebhookCh
 from ark_extensions.settings import Mail, Settings
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import users
+from ark_extensions.usecases.deliveries import due_deliveries
 from ark_extensions.usecases.notices import tell
+from ark_extensions.usecases.users import set_mailed
 from ark_extensions.usecases.views import Sentence
 from tests.unit.purse_stage import T0, sqlite, stage
 
@@ -132,3 +134,33 @@ def test_a_server_that_is_not_there_is_undeliverable() -> None:
     for channel in (WebhookChannel("http://127.0.0.1:9/x", SECRET), SmtpChannel(Mail(host="127.0.0.1", port=9, sender="a@b"), None)):
         with pytest.raises(Undeliverable):
             channel.deliver(message)
+
+
+@pytest.mark.parametrize(("mailed", "severity", "arrives"), [
+    ("all", "info", True), ("warnings", "info", False), ("warnings", "warning", True), ("none", "warning", False),
+])  # fmt: skip
+def test_a_reader_gets_by_mail_what_they_chose_and_what_was_not_wanted_does_not_come_later(
+    storage: Storage, mailed: str, severity: str, arrives: bool
+) -> None:
+    send(storage, Kept())
+    set_mailed(storage, user="alice", mailed=mailed)
+    with storage.write() as connection:
+        tell(connection, owner="alice", at=T0, kind="term_renewed", message=Sentence("x"), severity=severity)
+    channel = Kept()
+    send(storage, channel)
+    set_mailed(storage, user="alice", mailed="all")
+    send(storage, channel, 5)
+    assert [message.address is not None for message in channel.kept] == [arrives]
+    assert "term_renewed" in [due.kind for due in due_deliveries(storage, channel="webhook", now=T0)], "the operator's hook gets all"
+
+
+class Kept:
+    """A mail channel that keeps what it is given."""
+
+    name = "mail"
+
+    def __init__(self) -> None:
+        self.kept: list[Message] = []
+
+    def deliver(self, message: Message) -> None:
+        self.kept.append(message)
