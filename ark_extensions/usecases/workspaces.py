@@ -67,7 +67,7 @@ def views(connection: Connection, now: datetime, *where: ColumnElement[bool]) ->
     w = t.workspaces
     chosen = select(w.c.id).where(*where)
     charged = {
-        r.workspace_id: r.total
+        r.workspace_id: int(r.total)  # PostgreSQL adds whole numbers up to a decimal
         for r in connection.execute(
             select(t.runs.c.workspace_id, func.sum(t.runs.c.charged_micros).label("total"))
             .where(t.runs.c.workspace_id.in_(chosen))

@@ -366,3 +366,9 @@ def test_a_price_change_leaves_the_running_run_at_its_price(storage: Storage) ->
     stop(storage, workspace_id, launch_id, later(hours=1))
     [run] = wallet.list_runs(storage, user="alice", month=None, now=later(hours=1))
     assert run.cost_micros == 3_600_000
+
+
+def test_amounts_are_whole_numbers_on_every_database(storage: Storage) -> None:
+    workspace_id, name, launch_id = launch(storage, T0)
+    found = workspaces.get_workspace(storage, owner="alice", name=name, now=later(minutes=5))
+    assert {type(found.cost_total_micros), type(found.cost_this_run_micros)} == {int}
