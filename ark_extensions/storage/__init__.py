@@ -50,11 +50,20 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
+    from psycopg.adapt import Loader
+
+    class _WholeNumber(Loader):
+        """Sums of whole numbers are NUMERIC there; nothing in this database is a fraction."""
+
+        def load(self, data: Any) -> int:
+            return int(bytes(data))
+
     engine = create_engine(url, pool_pre_ping=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, record: Any) -> None:
         # who is paused in the middle of a unit of work is let go by the server, so that the others can go on
+        connection.adapters.register_loader("numeric", _WholeNumber)
         connection.autocommit = True
         connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
