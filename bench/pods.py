@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.measure import Row, at_least, at_most
 from tests.kube_hub import ClusterProcess, KubeHub
 
-SUBMITS, SERVERS, AT_ONCE, USERS = 60, 200, 20, 10
+SUBMITS, SERVERS, AT_ONCE, USERS = 60, 200, 20, 20
 
 
 def run() -> list[Row]:
