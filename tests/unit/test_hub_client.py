@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ark_extensions.environments import PROJECT
+from ark_extensions.web.hub_client import granted
 
 CHECK = """
 import sys
@@ -25,3 +26,20 @@ def test_a_service_loads_no_table_of_the_hub(service: str) -> None:
         [sys.executable, "-c", CHECK.format(service=service)], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        set(),
+        {"access:services!service=console"},
+        {"access:services"},
+        {"access:services!service=netdisk", "read:users:name!user=alice"},
+        {"access:services!service=consoles", "access:servers"},
+    ],
+)
+def test_a_browser_that_comes_back_holds_what_jupyterhub_says_it_holds(held: set[str]) -> None:
+    from jupyterhub.scopes import _intersect_expanded_scopes
+
+    required = {"access:services!service=console"}
+    assert granted(required, held) == required & _intersect_expanded_scopes(required, held)
