@@ -150,12 +150,12 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
         mine.know(found)
         if self._launch_id is None and not self._adopted(found):
             return 0
+        await mine.tell_news(self.event_reflector)
         ended = how_it_ended(found, mine.facts)
         if ended is not None:
             if self._ended is None:
                 self._ended, self._not_after = (ended.exit_code, ended.sentence), ended.not_after
             return ended.exit_code or 0
-        await mine.tell_news(self.event_reflector)
         self._seen = found
         return None
 

@@ -86,9 +86,12 @@ def is_seen(pod: Manifest) -> bool:
 
 
 def how_it_ended(pod: Manifest, facts: Facts) -> Ended | None:
-    """None while it runs or is on its way; else how it ended, or is being ended by somebody."""
-    status, ended = pod.get("status", {}), terminated(pod)
-    dead = status.get("phase") in ("Failed", "Succeeded") or ended is not None
+    """None while it runs or is on its way; else how it ended, or is being ended by somebody.
+
+    A container that has ended is not enough: the kubelet tells why with the phase, a moment later (an eviction looks like exit 0 until then).
+    """
+    ended = terminated(pod)
+    dead = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
     if not dead and "deletionTimestamp" not in pod["metadata"]:
         return None
     told = explain_end(pod, facts) or Told("removed", "error", REMOVED)
