@@ -88,7 +88,7 @@ def is_seen(pod: Manifest) -> bool:
 def how_it_ended(pod: Manifest, facts: Facts) -> Ended | None:
     """None while it runs or is on its way; else how it ended, or is being ended by somebody.
 
-    A container that has ended is not enough: the kubelet tells why with the phase, a moment later (an eviction looks like exit 0 until then).
+    A container that has ended is not enough: the kubelet tells why with the phase, later (an eviction looks like an exit until then).
     """
     ended = terminated(pod)
     dead = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
