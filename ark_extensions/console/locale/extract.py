@@ -8,6 +8,7 @@ without importing anything.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,8 +103,10 @@ def main() -> None:
     for msgid, places in sorted(extract().items(), key=lambda item: (item[1][0], item[0])):
         known = old.get(msgid)
         new.add(msgid, known.string if known else "", locations=[(path, 0) for path in sorted({p for p, _line in places})])
-    with PO.open("wb") as out:
+    written = PO.with_name(f"{PO.name}.{os.getpid()}")  # beside and renamed: a run that is cut off, or a second one, loses no translation
+    with written.open("wb") as out:
         write_po(out, new, width=140, sort_output=False, omit_header=False, include_lineno=False)
+    written.replace(PO)
     missing = [m.id for m in new if m.id and not m.string]
     print(f"{len(new)} sentences, {len(missing)} without a translation")
     for text in missing:
