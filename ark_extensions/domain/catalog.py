@@ -24,19 +24,6 @@ class Image:
     withdrawn_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class ItemVersion:
-    """An immutable version of a dataset or model; ``content_hash`` is the SHA-256 over its sorted file list."""
-
-    kind: str
-    name: str
-    version: int
-    content_hash: str
-    size_bytes: int
-    file_count: int
-    created_at: datetime
-
-
 def parse_item_ref(text: str, *, field: str) -> tuple[str, int | None]:
     """``"resnet34-pth@1"`` → ("resnet34-pth", 1); without a version the newest is meant (None)."""
     name, at, version = text.partition("@")

@@ -6,7 +6,6 @@ One rounding rule for the whole platform: halves go to the customer (round half 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 
 MICROS = 1_000_000
 SECONDS_PER_HOUR = 3600
@@ -24,11 +23,6 @@ def round_quotient(numerator: int, denominator: int) -> int:
         raise ValueError("a charge is never negative")
     whole, rest = divmod(numerator, denominator)
     return whole + (1 if 2 * rest > denominator else 0)
-
-
-def round_charge(value: Fraction) -> int:
-    """`round_quotient` of a fraction."""
-    return round_quotient(value.numerator, value.denominator)
 
 
 def parse_amount(text: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 
 from ark_extensions.domain.errors import Conflict, InvalidField
@@ -115,18 +114,3 @@ class LaunchSpec:
     node: str = ""
     plan: Plan = Plan.PAYG
     language: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One start→stop of a workspace. ``seen_at``: the last moment the platform saw it alive; nothing later is charged
-    while it is open. ``closed_at`` None: still open."""
-
-    id: str
-    workspace_id: str
-    price_version_id: str
-    price_micros_per_hour: int
-    opened_at: datetime
-    seen_at: datetime
-    closed_at: datetime | None
-    charged_micros: int

@@ -1,6 +1,6 @@
 """GPUs of this machine behind one small protocol: NVML's view, and a fake one for tests and demonstrations.
 
-Both pass ``tests/contract/test_nodes.py``. A machine without an NVIDIA driver simply has no GPUs.
+Both pass ``tests/contract/test_nodes_contract.py``. A machine without an NVIDIA driver simply has no GPUs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recharge providers behind one protocol: a real adapter for each, a null one for installations without payments.
+"""Recharge providers behind one protocol: an adapter for each. An installation that offers none has no recharge by its users.
 
 A provider begins a payment and reads the callbacks of its server; whether and what is posted is decided by
 `usecases.recharges`. What a callback claims counts only after the provider's own library has checked its signature.

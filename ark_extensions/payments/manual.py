@@ -27,16 +27,3 @@ class ManualTransfer:
 
     def read_callback(self, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Paid:
         raise Forged("nobody calls back for a transfer")
-
-
-class NoPayments:
-    """The null provider: an installation where only operators and vouchers put money into wallets."""
-
-    name = "none"
-    acknowledgement = b""
-
-    def begin(self, *, recharge_id: str, amount_micros: int, currency: str, return_url: str, notify_url: str) -> Begun:
-        return Begun(None, instructions="")
-
-    def read_callback(self, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Paid:
-        raise Forged("no payments are taken here")

@@ -20,9 +20,6 @@ from ark_extensions.volumes.local_dir import LocalDirVolumes
 class Disks(Protocol):
     """What workspaces leave behind, in any runtime. Idempotent; ids of the wrong form are NotFound."""
 
-    def data_disk_usage(self, workspace_id: str) -> int:
-        """Bytes that the data disk takes now; 0 if there is none or nobody knows. For messages, not for limits."""
-
     def delete_data_disk(self, workspace_id: str) -> None:
         """Delete the data disk and all in it, and nothing else."""
 

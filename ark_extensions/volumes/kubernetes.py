@@ -53,11 +53,6 @@ class ClusterDisks:
         """Every data disk of this installation, also those whose workspace is unknown; not those that are being deleted."""
         return [_disk(claim) for claim in self._listed(self._claims) if "deletionTimestamp" not in claim["metadata"]]
 
-    def data_disk_usage(self, workspace_id: str) -> int:
-        """0: a cluster tells the size of a claim, not how full it is. The workspace's own status line does."""
-        _checked(workspace_id)
-        return 0
-
     def system_disk_usage(self, workspace_id: str) -> int | None:
         """None: what a pod wrote is known to its node alone."""
         _checked(workspace_id)

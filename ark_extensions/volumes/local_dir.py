@@ -42,9 +42,6 @@ class LocalDirVolumes:
     def data_disk(self, workspace_id: str) -> Path:
         return self._private("disks", _checked(workspace_id))
 
-    def data_disk_usage(self, workspace_id: str) -> int:
-        return _bytes_on_disk(self._root / "disks" / _checked(workspace_id)) or 0
-
     def system_disk_usage(self, workspace_id: str) -> int | None:
         """None without one, and for one with more than `COUNTED_MAX` files: a person waits for the answer."""
         run = self.find_run_dir(workspace_id)
@@ -114,7 +111,7 @@ def _checked(workspace_id: str) -> str:
     return workspace_id
 
 
-def _bytes_on_disk(path: Path, *, most: int | None = None) -> int | None:
+def _bytes_on_disk(path: Path, *, most: int) -> int | None:
     """Allocated bytes of the files under ``path`` on its own file system, hard links once, links not followed. None: there are more
     than ``most``."""
     total, count, seen = 0, 0, set[int]()
@@ -128,7 +125,7 @@ def _bytes_on_disk(path: Path, *, most: int | None = None) -> int | None:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     count += 1
-                    if most is not None and count > most:
+                    if count > most:
                         return None
                     info = entry.stat(follow_symlinks=False)
                     if info.st_dev != device or info.st_ino in seen:

@@ -21,7 +21,7 @@ from ark_extensions.domain.money import MICROS, format_amount
 from ark_extensions.payments import Forged, NotAPayment, Provider, ProviderDown
 from ark_extensions.payments.alipay import CHINA, AlipayPage
 from ark_extensions.payments.configured import configured
-from ark_extensions.payments.manual import ManualTransfer, NoPayments
+from ark_extensions.payments.manual import ManualTransfer
 from ark_extensions.payments.stripe import StripeCheckout
 from ark_extensions.settings import Settings
 
@@ -172,8 +172,8 @@ def _refuse(*_: object, **__: object) -> None:
     raise stripe.APIConnectionError("no route")
 
 
-@pytest.mark.parametrize("provider", [ManualTransfer("IBAN 123"), NoPayments()])
-def test_providers_without_a_server_take_no_callbacks(provider: Provider, now: datetime) -> None:
+def test_a_provider_without_a_server_takes_no_callbacks(now: datetime) -> None:
+    provider = ManualTransfer("IBAN 123")
     begun = provider.begin(recharge_id="abcdef0123456789", amount_micros=MICROS, currency="CNY", return_url="", notify_url="")
     assert begun.pay_url is None
     with pytest.raises(Forged):

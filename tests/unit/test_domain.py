@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from ark_extensions.domain import autostop, workspaces
 from ark_extensions.domain.autostop import Deadline, StopReason
 from ark_extensions.domain.errors import Conflict, InvalidField, translate
 from ark_extensions.domain.metering import cost_micros, disk_cost_micros, runway
-from ark_extensions.domain.money import format_amount, parse_amount, round_charge
+from ark_extensions.domain.money import format_amount, parse_amount, round_quotient
 from ark_extensions.domain.offers import Claim, Node, PriceVersion, Quantities, available, place, price_at
 from ark_extensions.domain.workspaces import MOVES, State, move
 
@@ -32,9 +31,9 @@ def test_absurd_amounts_are_refused(text: str) -> None:
 
 
 def test_halves_go_to_the_customer() -> None:
-    assert [round_charge(Fraction(n, 10)) for n in (4, 5, 6, 14, 15, 16)] == [0, 0, 1, 1, 1, 2]
+    assert [round_quotient(n, 10) for n in (4, 5, 6, 14, 15, 16)] == [0, 0, 1, 1, 1, 2]
     with pytest.raises(ValueError):
-        round_charge(Fraction(-1))
+        round_quotient(-1, 1)
 
 
 @given(st.integers(0, 10**9), st.lists(st.integers(0, 10**7), max_size=8))
