@@ -142,7 +142,7 @@ def _known(storage: Storage, name: str) -> None:
 
 def _give_password(storage: Storage, name: str) -> str:
     made = new_password()
-    users.set_password(storage, user=name, password=made, now=utc_now())
+    users.set_password(storage, user=name, password=made)
     return made
 
 

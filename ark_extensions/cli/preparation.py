@@ -130,10 +130,10 @@ def make_administrators(storage: Storage, settings: Settings) -> None:
     if not (settings.state_dir / "secrets/admin_password").exists():
         password = new_password()
         # in this order: a start that is killed in between makes another one next time, instead of keeping a wrong note
-        users.set_password(storage, user=settings.administrators[0], password=password, now=utc_now())
+        users.set_password(storage, user=settings.administrators[0], password=password)
         keep_secret(settings.state_dir, "admin_password", lambda: password)
     elif not users.has_password(storage, user=settings.administrators[0]):  # made elsewhere: a cluster's secrets are
-        users.set_password(storage, user=settings.administrators[0], password=settings.secret("admin_password"), now=utc_now())
+        users.set_password(storage, user=settings.administrators[0], password=settings.secret("admin_password"))
 
 
 def fill_catalogue(storage: Storage, settings: Settings, progress: Callable[[str], None], *, items: bool = True) -> None:

@@ -19,7 +19,6 @@ from ark_extensions.netdisk.copying import Copy, Stopped, weigh
 from ark_extensions.netdisk.desk import Desk, Office
 from ark_extensions.netdisk.handlers import problem_of
 from ark_extensions.netdisk.removing import remove_in_background
-from ark_extensions.netdisk.tree import Tree
 from ark_extensions.netdisk.walking import measure
 
 log = logging.getLogger("ark.netdisk")
@@ -89,7 +88,7 @@ class Jobs:
         try:
             for source, _ in job.pairs:
                 if job.source is not None:
-                    job.total += await self._office.at_length(weigh_source, desk.tree, job.source)
+                    job.total += await self._office.at_length(weigh_source, job.source)
                 else:
                     job.total += await self._office.at_length(weigh, desk.tree, source)
             with desk.admitted(job.total):
@@ -120,7 +119,7 @@ class Jobs:
         job.finished, job.copy = job.finished + copy.done, None
 
 
-def weigh_source(tree: Tree, opens: Callable[[], int]) -> Usage:
+def weigh_source(opens: Callable[[], int]) -> Usage:
     fd = opens()
     try:
         return measure(fd) + Usage(0, 1)

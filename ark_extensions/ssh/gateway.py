@@ -170,7 +170,7 @@ class Gateway:
         if not report:
             return
         try:
-            await in_thread(record_gateway, self.storage, report=report, now=utc_now())
+            await in_thread(record_gateway, self.storage, report=report)
         except BaseException:
             self.tally.give_back(report)
             raise

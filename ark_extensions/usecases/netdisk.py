@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ark_extensions.domain.errors import NotFound
@@ -195,14 +195,6 @@ def set_netdisk_limits(storage: Storage, *, owner: str, limit_bytes: int | None,
             raise NotFound("{name} has no netdisk yet.", name=owner)
 
 
-def usage_records(storage: Storage, *, owner: str, since: datetime) -> list[tuple[datetime, int, int, int]]:
-    """(hour, used bytes, files, billable bytes), oldest first."""
-    c = netdisk_usage.c
-    with storage.read() as connection:
-        rows = connection.execute(select(netdisk_usage).where(c.owner == owner, c.hour >= since).order_by(c.hour))
-        return [(row.hour, row.used_bytes, row.used_files, row.billable_bytes) for row in rows]
-
-
 # uploads
 
 
@@ -305,7 +297,7 @@ def list_trash(storage: Storage, *, owner: str | None, expired_by: datetime | No
     if owner is not None:
         query = query.where(c.owner == owner)
     if expired_by is not None:
-        query = query.where(or_(c.expires_at <= expired_by))
+        query = query.where(c.expires_at <= expired_by)
     with storage.read() as connection:
         return [_trashed(row) for row in connection.execute(query)]
 

@@ -170,7 +170,7 @@ def gateway_started(storage: Storage, *, now: datetime) -> int:
         return left.rowcount
 
 
-def record_gateway(storage: Storage, *, report: Report, now: datetime) -> None:
+def record_gateway(storage: Storage, *, report: Report) -> None:
     """Write a report down; the idle deadline of a workspace moves to after the last moment a session in it worked."""
     with storage.write() as connection:
         for key_id, at in report.used.items():

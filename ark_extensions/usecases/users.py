@@ -84,7 +84,7 @@ def set_mailed(storage: Storage, *, user: str, mailed: str) -> None:
         connection.execute(update(users).where(users.c.name == user).values(mailed=mailed))
 
 
-def set_password(storage: Storage, *, user: str, password: str, now: datetime) -> None:
+def set_password(storage: Storage, *, user: str, password: str) -> None:
     """Raises InvalidField for a short password, NotFound for an unknown user."""
     if not MIN_PASSWORD <= len(password) <= 200:
         raise InvalidField("A password has {min} to 200 characters.", field="password", min=MIN_PASSWORD)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ark_extensions.environments import Environments
@@ -41,7 +41,6 @@ class Facts:
     root: bool
     apt: bool
     python: Path | None
-    other_python: Path
     uv: bool
     virtual_environments: bool
     bubblewrap: bool
@@ -53,9 +52,6 @@ class Facts:
     state_dir_writable: bool
     cache_writable: bool
     free_gib: tuple[tuple[Path, float, float], ...] = field(default=())  # place, free, needed
-
-    def without_sandbox_problem(self) -> Facts:
-        return replace(self, bubblewrap=True, sandbox_problem=None)
 
 
 def examine(request: Request, environments: Environments, missing: Sequence[str]) -> Facts:
@@ -69,7 +65,6 @@ def examine(request: Request, environments: Environments, missing: Sequence[str]
         root=machine.is_root(),
         apt=machine.has_apt(),
         python=python,
-        other_python=machine.any_python(),
         uv=uv,
         virtual_environments=uv or machine.can_make_virtual_environments(python or machine.any_python()),
         bubblewrap=bubblewrap,

@@ -30,7 +30,6 @@ def good() -> Facts:
         root=False,
         apt=True,
         python=Path("/usr/bin/python3"),
-        other_python=Path("/usr/bin/python3"),
         uv=True,
         virtual_environments=True,
         bubblewrap=True,

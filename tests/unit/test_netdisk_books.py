@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Row, select
 
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.files import GIB, Limits, Usage
-from ark_extensions.storage import Storage
+from ark_extensions.storage import Storage, tables_netdisk
 from ark_extensions.usecases import netdisk, netdisk_dav, netdisk_full, notices, users
 from ark_extensions.usecases.netdisk import Upload
 from ark_extensions.usecases.netdisk_dav import Lock, Locked
@@ -35,6 +37,13 @@ def scan(storage: Storage, usage: Usage, at: datetime, seconds: float = 0.1, own
     netdisk.record_scan(storage, owner=owner, usage=usage, meanwhile=Usage(0, 0), took=took, free_bytes=LIMITS.free_bytes, now=at)
 
 
+def hours_of_alice(storage: Storage) -> Sequence[Row[Any]]:
+    """Her records, from which the days are charged, the oldest first."""
+    hours = tables_netdisk.netdisk_usage
+    with storage.read() as connection:
+        return connection.execute(select(hours).where(hours.c.owner == "alice").order_by(hours.c.hour)).all()
+
+
 def test_usage_is_kept_and_recorded_by_the_hour(storage: Storage) -> None:
     netdisk.add_usage(storage, changes={"alice": Usage(5000, 3), "bob": Usage(-10, -10)}, now=T0)
     assert netdisk.netdisk_view(storage, owner="alice", defaults=LIMITS).usage == Usage(5000, 3)
@@ -42,8 +51,7 @@ def test_usage_is_kept_and_recorded_by_the_hour(storage: Storage) -> None:
     scan(storage, Usage(11 * GIB, 7), T0)
     scan(storage, Usage(12 * GIB, 8), T0 + timedelta(minutes=20))
     scan(storage, Usage(9 * GIB, 8), T0 + timedelta(hours=2))
-    records = netdisk.usage_records(storage, owner="alice", since=T0 - timedelta(days=1))
-    assert [(r[0].hour, r[1], r[3]) for r in records] == [(10, 12 * GIB, 2 * GIB), (12, 9 * GIB, 0)]
+    assert [(r.hour.hour, r.used_bytes, r.billable_bytes) for r in hours_of_alice(storage)] == [(10, 12 * GIB, 2 * GIB), (12, 9 * GIB, 0)]
 
 
 def test_every_hour_has_a_record_also_of_a_tree_that_rests(storage: Storage) -> None:
@@ -53,7 +61,7 @@ def test_every_hour_has_a_record_also_of_a_tree_that_rests(storage: Storage) -> 
         assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(hours=hours)) == 1
         assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(hours=hours, minutes=9)) == 0
     assert netdisk.record_hours(storage, defaults=LIMITS, now=T0 + timedelta(hours=30)) == 0, "too long ago to be sure"
-    assert [r[3] for r in netdisk.usage_records(storage, owner="alice", since=T0 - timedelta(hours=1))] == [2 * GIB] * 4
+    assert [r.billable_bytes for r in hours_of_alice(storage)] == [2 * GIB] * 4
 
 
 def test_a_tree_in_use_is_measured_every_minute_and_every_tree_daily(storage: Storage) -> None:

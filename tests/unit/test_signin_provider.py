@@ -118,7 +118,7 @@ async def test_what_is_no_token_is_refused(provider: Any, text: str) -> None:
 def test_a_name_is_the_first_ones_until_the_user_is_deleted(tmp_path: Path) -> None:
     storage = Storage(fresh_database(tmp_path))
     users.ensure_user(storage, name="li", admin=False, opening_credit_micros=0, now=NOW)
-    users.set_password(storage, user="li", password="long enough", now=NOW)
+    users.set_password(storage, user="li", password="long enough")
     first, second = {"issuer": ISSUER, "subject": "1"}, {"issuer": ISSUER, "subject": "2"}
     for _ in range(2):
         identities.claim(storage, **first, user="li", now=NOW)

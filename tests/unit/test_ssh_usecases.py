@@ -36,7 +36,7 @@ def test_a_key_is_added_listed_found_used_and_deleted(storage: Storage, key: ssh
     assert (key.name, key.algorithm, key.last_used_at) == ("laptop", "ssh-ed25519", None)
     holder = ssh_keys.key_holder(storage, fingerprint=key.fingerprint)
     assert holder == ssh_keys.KeyHolder(key.id, "alice")
-    ssh_sessions.record_gateway(storage, report=Report(used={key.id: later(minutes=1)}), now=later(minutes=1))
+    ssh_sessions.record_gateway(storage, report=Report(used={key.id: later(minutes=1)}))
     assert [k.last_used_at for k in ssh_keys.list_keys(storage, user="alice")] == [later(minutes=1)]
     with pytest.raises(NotFound):
         ssh_keys.delete_key(storage, user="bob", key_id=key.id, now=T0)
@@ -128,10 +128,10 @@ def test_sessions_count_as_work_and_a_report_told_twice_changes_nothing(storage:
     opened = SessionOpened("s" * 32, workspace_id, "alice", key.fingerprint, "10.0.0.1", T0)
     report = Report(opened=[opened], seen={opened.id: (later(minutes=20), later(minutes=20))})
     for _ in range(2):
-        ssh_sessions.record_gateway(storage, report=report, now=later(minutes=20))
+        ssh_sessions.record_gateway(storage, report=report)
     assert deadlines.due_stops(storage, now=later(minutes=49)) == []
     quiet = Report(seen={opened.id: (later(minutes=40), later(minutes=20))})
-    ssh_sessions.record_gateway(storage, report=quiet, now=later(minutes=40))
+    ssh_sessions.record_gateway(storage, report=quiet)
     [order] = deadlines.due_stops(storage, now=later(minutes=50))
     assert (order.name, order.reason) == (name, "idle")
 
@@ -142,14 +142,14 @@ def test_an_idle_deadline_never_moves_back(storage: Storage, key: ssh_keys.KeyVi
     workspace_id, name, _ = launch(storage, T0, replace(ORDER, idle_stop_minutes=30))
     record_activity(storage, owner="alice", name=name, now=later(minutes=25))
     opened = SessionOpened("s" * 32, workspace_id, "alice", key.fingerprint, "10.0.0.1", T0)
-    ssh_sessions.record_gateway(storage, report=Report(opened=[opened], seen={opened.id: (later(minutes=26), T0)}), now=later(minutes=26))
+    ssh_sessions.record_gateway(storage, report=Report(opened=[opened], seen={opened.id: (later(minutes=26), T0)}))
     assert deadlines.due_stops(storage, now=later(minutes=54)) == []
 
 
 def test_sessions_of_a_killed_gateway_end_with_it(storage: Storage, key: ssh_keys.KeyView) -> None:
     workspace_id, _, _ = launch(storage, T0)
     opened = SessionOpened("s" * 32, workspace_id, "alice", key.fingerprint, "10.0.0.1", T0)
-    ssh_sessions.record_gateway(storage, report=Report(opened=[opened]), now=T0)
+    ssh_sessions.record_gateway(storage, report=Report(opened=[opened]))
     assert ssh_sessions.gateway_started(storage, now=later(minutes=5)) == 1
     assert ssh_sessions.gateway_started(storage, now=later(minutes=5)) == 0
 
@@ -157,7 +157,7 @@ def test_sessions_of_a_killed_gateway_end_with_it(storage: Storage, key: ssh_key
 def test_refusals_are_one_row_a_minute_and_kept_for_a_while(storage: Storage) -> None:
     refusal = Refusal(T0, "alice", "10.0.0.1", "SHA256:x", "unknown_key", count=3)
     for count in (3, 3, 7, 5):
-        ssh_sessions.record_gateway(storage, report=Report(refusals=[replace(refusal, count=count)]), now=T0)
+        ssh_sessions.record_gateway(storage, report=Report(refusals=[replace(refusal, count=count)]))
     [row] = [r for r in ssh_sessions.audit_log(storage, since=T0) if r["kind"] == "refused"]
     assert (row["count"], row["address"], row["fingerprint"]) == (7, "10.0.0.1", "SHA256:x")
     ssh_sessions.gateway_started(storage, now=T0 + ssh_sessions.KEPT + timedelta(days=1))
