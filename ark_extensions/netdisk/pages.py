@@ -1,18 +1,17 @@
 """The page: one frame around what its scripts fetch from the API.
 
-The frame uses the console's style sheet and scripts by their addresses (a service imports no other); navigation and languages
-come from `web`.
+The frame, navigation and languages come from `web`; its style sheet and scripts are the console's, by their addresses.
 """
 
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from tornado.web import StaticFileHandler
 
@@ -22,15 +21,11 @@ from ark_extensions.netdisk.handlers import status_of
 from ark_extensions.netdisk.session import Callback, SessionHandler
 from ark_extensions.netdisk.words import BROWSER_WORDS
 from ark_extensions.usecases import users, wallet
-from ark_extensions.usecases.views import WalletView
-from ark_extensions.web import i18n
-from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
+from ark_extensions.web import frame, i18n
 from ark_extensions.web.tokens import Unauthenticated
 
 HERE = Path(__file__).parent
 CONSOLE_FILES = HERE.parent / "console"
-CONSOLE = "/services/console"
-THEMES = ("auto", "light", "dark")
 POLICY = "; ".join(
     (
         "default-src 'self'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'", "frame-src 'self'",
@@ -42,7 +37,7 @@ POLICY = "; ".join(
 @cache
 def asset(path: str) -> str:
     """The address of a static file, ours or the console's, with its content's hash."""
-    for root, prefix in ((HERE / "static", PREFIX), (CONSOLE_FILES / "static", CONSOLE)):
+    for root, prefix in ((HERE / "static", PREFIX), (CONSOLE_FILES / "static", frame.CONSOLE)):
         if (root / path).exists():
             return f"{prefix}/static/{path}?v={hashlib.sha256((root / path).read_bytes()).hexdigest()[:12]}"
     return f"{PREFIX}/static/{path}"
@@ -51,7 +46,7 @@ def asset(path: str) -> str:
 @cache
 def environment(language: str, currency: str) -> Environment:
     env = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=frame.loader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     gettext = i18n.translator(language)
 
@@ -60,16 +55,11 @@ def environment(language: str, currency: str) -> Environment:
         return i18n.fill_html(text, params) if params else text
 
     env.globals.update(
-        _=translate, prefix=CONSOLE, netdisk=PREFIX, asset=asset, language=language, currency=currency,
+        _=translate, netdisk=PREFIX, asset=asset, preferences_at=f"{PREFIX}/preferences",
         words={key: gettext(text) for key, text in BROWSER_WORDS.items()},
     )  # fmt: skip
+    frame.bind(env, language, currency)
     return env
-
-
-def level(found: WalletView) -> str:
-    if found.runway is None:
-        return "red" if found.balance_micros <= 0 else ""
-    return "red" if found.runway < timedelta(hours=3) else "amber" if found.runway < timedelta(hours=24) else ""
 
 
 class Page(SessionHandler):
@@ -85,14 +75,10 @@ class Page(SessionHandler):
         await self.learn_language()
         now: datetime = self.office.clock()
         found = await self.office.use(wallet.wallet, user=self.caller.user, now=now)
-        theme = self.get_cookie("ark-theme", "") or ""
         token = self.xsrf_token
         html = environment(self.language, self.office.settings.currency).get_template("netdisk.html").render(
-            balance=i18n.money(found.balance_micros, self.office.settings.currency, 2), wallet_level=level(found),
-            runway="" if found.runway is None else i18n.duration(found.runway, self.language),
-            theme=theme if theme in THEMES else THEMES[0], navigation=NAVIGATION + (ADMIN_NAVIGATION if self.caller.admin else ()),
-            groups=GROUPS, grouped=GROUPED, section="netdisk", xsrf=token.decode() if isinstance(token, bytes) else token,
-            now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **frame.around(found, admin=self.caller.admin), section="netdisk", here=self.request.uri or "", now=now,
+            theme=frame.known_theme(self.get_cookie("ark-theme", "")), xsrf=token.decode() if isinstance(token, bytes) else token,
             me=self.caller.user, admin=self.caller.admin, trash_days=self.office.settings.netdisk_trash_days,
             webdav=f"{self.office.settings.base_url}{PREFIX}/dav/",
         )  # fmt: skip
@@ -116,7 +102,7 @@ class Preferences(SessionHandler):
             self.set_cookie("ark-language", language, path="/services/", expires_days=365, samesite="Lax")
             await self.office.use(users.set_language, user=self.caller.user, language=language)
             self.application.settings["languages"][self.caller.user] = language
-        if theme in THEMES:
+        if theme in frame.THEMES:
             self.set_cookie("ark-theme", theme, path="/services/", expires_days=365, samesite="Lax")
         self.redirect(f"{PREFIX}/", status=303)
 

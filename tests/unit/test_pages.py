@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,17 @@ from ark_extensions.console.pages.workspaces import raw
 from ark_extensions.domain.autostop import StopReason
 from ark_extensions.domain.offers import Offer, Plan, Quantities
 from ark_extensions.domain.workspaces import STARTABLE, State
+from ark_extensions.netdisk import pages as netdisk_pages
 from ark_extensions.usecases.views import EventView, OfferView, Sentence, WalletView, WorkspaceView
+from ark_extensions.web import frame as web_frame
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 EVIL = '"><script>alert(1)</script>{{7*7}}'
 OFFER = Offer("cpu-1", "CPU small", Plan.PAYG, Quantities(1, 4096, 50))
 SCRIPTS = sorted((look.HERE / "static" / "js").glob("*.js"))
-TEMPLATES = sorted((look.HERE / "templates").glob("*.html"))
+TEMPLATES = sorted(
+    path for home in (look.HERE, netdisk_pages.HERE, Path(web_frame.__file__).parent) for path in (home / "templates").glob("*.html")
+)
 
 
 def workspace(**changes: Any) -> WorkspaceView:
@@ -71,9 +76,9 @@ def test_advanced_detail_is_text_of_the_event() -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_template_compiles(language: str) -> None:
-    env = look.environment(language, "CNY")
+    homes = {look.HERE: look.environment(language, "CNY"), netdisk_pages.HERE: netdisk_pages.environment(language, "CNY")}
     for path in TEMPLATES:
-        env.get_template(path.name)
+        homes.get(path.parent.parent, homes[look.HERE]).get_template(path.name)
 
 
 def test_no_template_has_a_script_or_style_of_its_own() -> None:
@@ -154,7 +159,7 @@ def wallet(balance: int, burn: int, runway: timedelta | None) -> WalletView:
     [(None, 5, ""), (None, 0, "red"), (timedelta(hours=25), 5, ""), (timedelta(hours=23), 5, "amber"), (timedelta(hours=2), 5, "red")],
 )
 def test_the_balance_is_amber_under_a_day_and_red_under_three_hours(runway: timedelta | None, balance: int, expected: str) -> None:
-    assert notices.level(wallet(balance, 1, runway)) == expected
+    assert web_frame.level(wallet(balance, 1, runway)) == expected
 
 
 def test_notices_come_for_what_needs_the_reader_and_for_nothing_else() -> None:
@@ -174,3 +179,16 @@ def test_months_follow_each_other_over_the_turn_of_the_year() -> None:
 
 def test_a_static_file_has_its_contents_hash_in_its_address() -> None:
     assert re.fullmatch(r"/services/console/static/ark\.css\?v=[0-9a-f]{12}", look.asset("ark.css"))
+
+
+def test_the_frame_is_one_whichever_service_shows_it() -> None:
+    values: dict[str, Any] = {
+        **web_frame.around(wallet(5_000_000, 1, timedelta(hours=2)), admin=True), "theme": "auto", "section": "netdisk", "xsrf": "x",
+        "here": "/services/netdisk/", "now": NOW, "me": "alice", "admin": True, "notices": [], "webdav": "", "trash_days": 30, "runs": [],
+    }  # fmt: skip
+    there = netdisk_pages.environment("zh", "CNY").get_template("netdisk.html").render(**values)
+    here = look.environment("zh", "CNY").get_template("base.html").render(**values)
+    top = re.compile(r'<header class="topbar">.*</nav>\s*<div class="scrim"', re.DOTALL)
+    frames = [top.search(html.replace("/services/netdisk/preferences", "/services/console/preferences")) for html in (here, there)]
+    assert frames[0] and frames[1] and frames[0].group() == frames[1].group()
+    assert 'class="balance red"' in there and "/services/console/recharge" in there and "/services/console/account" in there

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ark_extensions.console.pages.base import Page
 from ark_extensions.console.pages.money import movements_of
-from ark_extensions.console.pages.notices import level
 from ark_extensions.domain.errors import Forbidden, NotFound
 from ark_extensions.domain.listing import place
 from ark_extensions.domain.workspaces import ACTIVE
 from ark_extensions.usecases import audit, users, wallet, workspaces
+from ark_extensions.web.frame import level
 
 #: what an operator does with a wallet; each asks for a reason
 ACTS = ("credit", "refund", "correct", "freeze")

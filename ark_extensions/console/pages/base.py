@@ -12,15 +12,13 @@ from markupsafe import Markup
 
 from ark_extensions.console.handlers import ConsoleHandler
 from ark_extensions.console.pages import look
-from ark_extensions.console.pages.notices import SOON, Notice, level, notices, told
+from ark_extensions.console.pages.notices import SOON, Notice, notices, told
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.usecases import notices as notice_usecases
 from ark_extensions.usecases import users, workspace_list
 from ark_extensions.usecases import wallet as wallet_usecases
 from ark_extensions.usecases.views import WalletView
-from ark_extensions.web.navigation import ADMIN_NAVIGATION, GROUPED, GROUPS, NAVIGATION
-
-THEMES = ("auto", "light", "dark")
+from ark_extensions.web.frame import around, known_theme
 
 
 class Page(ConsoleHandler):
@@ -56,8 +54,7 @@ class Page(ConsoleHandler):
 
     @property
     def theme(self) -> str:
-        kept = self.get_cookie("ark-theme", "")
-        return kept if kept in THEMES else THEMES[0]
+        return known_theme(self.get_cookie("ark-theme", ""))
 
     def render_text(self, template: str, **context: Any) -> str:
         env = look.environment(self.language, self.console_settings.currency)
@@ -66,11 +63,9 @@ class Page(ConsoleHandler):
     async def page(self, template: str, **context: Any) -> None:
         """Answer with a whole page: the frame around ``template``."""
         wallet = await self.use(wallet_usecases.wallet, user=self.me, now=self.now)
-        entries = NAVIGATION + (ADMIN_NAVIGATION if self.principal.admin else ())
         html = self.render_text(
-            template, wallet=wallet, wallet_level=level(wallet), notices=await self.notices(wallet), theme=self.theme,
-            navigation=entries, groups=GROUPS, grouped=GROUPED, section=self.section, xsrf=self.token_for_writes,
-            here=self.request.uri or "", **context,
+            template, **around(wallet, admin=self.principal.admin), notices=await self.notices(wallet), theme=self.theme,
+            section=self.section, xsrf=self.token_for_writes, here=self.request.uri or "", **context,
         )  # fmt: skip
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(html)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ark_extensions.console.pages import look
-from ark_extensions.console.pages.base import THEMES, Page
-from ark_extensions.console.pages.notices import level
+from ark_extensions.console.pages.base import Page
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.usecases import wallet, workspace_list
+from ark_extensions.web.frame import THEMES, level
 from ark_extensions.web.i18n import LANGUAGES
 
 

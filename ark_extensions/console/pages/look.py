@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from ark_extensions.console.pages import words
@@ -22,10 +22,10 @@ from ark_extensions.console.pages.words import BROWSER_WORDS, ERROR_SENTENCES
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.domain.money import format_amount
 from ark_extensions.usecases.views import Sentence
-from ark_extensions.web import i18n
+from ark_extensions.web import frame, i18n
 
 HERE = Path(__file__).parent.parent
-PREFIX = "/services/console"
+PREFIX = frame.CONSOLE
 
 
 @cache
@@ -46,7 +46,7 @@ def browser_words(language: str) -> dict[str, str]:
 def environment(language: str, currency: str) -> Environment:
     """The templates in one language; currency and language are bound into the filters."""
     env = FoldingEnvironment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=frame.loader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         auto_reload=False,
     )  # fmt: skip
     gettext = i18n.translator(language)
@@ -68,21 +68,19 @@ def environment(language: str, currency: str) -> Environment:
     def left(at: datetime, now: datetime) -> Markup:
         return i18n.time_element(at, i18n.duration(max(at - now, timedelta()), language), "left")
 
+    frame.bind(env, language, currency)
     env.globals.update(
-        _=translate, prefix=PREFIX, asset=asset, language=language, currency=currency, words=browser_words(language),
+        _=translate, asset=asset, preferences_at=f"{PREFIX}/preferences", words=browser_words(language),
         state_word=named(words.STATES), reason_word=named(words.CLOSE_REASONS), kind_word=named(words.KINDS),
         actor_word=named(words.ACTORS), memo_word=named(words.MEMOS), provider_word=named(words.PROVIDERS),
         recharge_word=named(words.RECHARGE_STATES), act_word=named(words.ACTS), place_word=named(words.PLACES),
     )  # fmt: skip
     env.filters.update(
-        money=lambda micros, places=None: i18n.money(micros, currency, places),
-        duration=lambda span: i18n.duration(span, language),
         size=i18n.size,
         clock=lambda at: i18n.time_element(at, i18n.exact(at), "clock"),
         moment=lambda text: i18n.time_element(at := datetime.fromisoformat(text), i18n.exact(at), "clock"),
         ago=ago,
         left=left,
-        iso=lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "",
         say=lambda sentence: i18n.render_html(sentence, language, currency),
         user_path=lambda name: quote(name, safe="@~"),
         amount=lambda micros: "" if micros is None else format_amount(micros),

@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from ark_extensions.console.pages import look
 from ark_extensions.usecases import notices as told_usecases
 from ark_extensions.usecases.views import Sentence, WalletView
+from ark_extensions.web.frame import level
 
-AMBER = timedelta(hours=24)
-RED = timedelta(hours=3)
 SOON = timedelta(minutes=15)
 NOW_MAX = 3
 TOLD_MAX = 3
@@ -41,13 +40,6 @@ class Notice:
     sentence: Sentence
     id: int = 0
     place: str = ""
-
-
-def level(wallet: WalletView) -> str:
-    """How urgent the balance is: ``""``, ``amber`` (under a day) or ``red`` (under three hours, or nothing left)."""
-    if wallet.runway is None:
-        return "red" if wallet.balance_micros <= 0 else ""
-    return "red" if wallet.runway < RED else "amber" if wallet.runway < AMBER else ""
 
 
 def _of_wallet(wallet: WalletView, now: datetime) -> list[Notice]:
