@@ -40,7 +40,7 @@ class BooksHalted(PostingHalted):
 
 @dataclass(frozen=True)
 class Charge:
-    """One charge and its bill line. ``quantity``: seconds of use, or months of a term."""
+    """One charge and its bill line. ``quantity``: seconds of use, months of a term, or bytes of a day on the netdisk."""
 
     key: str
     owner: str

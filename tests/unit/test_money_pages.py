@@ -11,10 +11,11 @@ from ark_extensions.console.pages import assets, bills, look, notices, plots
 from ark_extensions.domain.offers import Offer, Plan, Quantities
 from ark_extensions.payments.manual import transfer_reference
 from ark_extensions.usecases.assets import AssetView
-from ark_extensions.usecases.bills import BillLine
+from ark_extensions.usecases.bills import Bill, BillLine
 from ark_extensions.usecases.notices import Notice
 from ark_extensions.usecases.recharges import RechargeView
 from ark_extensions.usecases.views import Sentence, WalletView
+from ark_extensions.web.frame import around
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FIRST = date(2026, 11, 1)
@@ -72,6 +73,28 @@ def test_a_plot_by_workspace_shows_what_belongs_to_none_by_its_kind() -> None:
     lines = [line("run:a", 5), line("term:x", 5, workspace=None, kind="charge_term", amount_micros=50)]
     assert bills.by_day(lines, "workspace") == {date(2026, 11, 2): {"ws1": 5, "charge_term": 50}}
     assert bills.by_day(lines, "kind") == {date(2026, 11, 2): {"charge_compute": 5, "charge_term": 50}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity", "said"),
+    [("charge_compute", 3661, "1:01:01"), ("charge_term", 2, "2 months"), ("charge_netdisk", 3 * 1024**3, "3.0 GiB")],
+)
+def test_a_charge_says_how_much_of_what_it_was_for(kind: str, quantity: int, said: str) -> None:
+    env = look.environment("en", "CNY")
+    charged = line("x:1", 5, kind=kind, quantity=quantity, workspace=None, offer=None, per="day")
+    lines = env.get_template("_bill_lines.html").render(lines=[charged], events=[])
+    assert f">{said}</td>" in lines
+    about = {"theme": "auto", "section": "bills", "xsrf": "x", "here": "/", "notices": [], "now": NOW, "me": "alice", "admin": False}
+    page = env.get_template("bills.html").render(
+        **around(WalletView(5, 0, None), admin=False), **about, bill=bills_of(charged), charges=bills.grouped([charged]), hidden=0,
+        month=FIRST, before=FIRST, after=None, stack="kind", plot=bills.month_plot([charged], FIRST, "kind"), months=[FIRST],
+    )  # fmt: skip
+    assert f">{said}</td>" in page
+    assert ("/ GiB and day" in page) == (kind == "charge_netdisk")
+
+
+def bills_of(*lines: BillLine) -> Bill:
+    return Bill(FIRST, lines, sum(one.amount_micros for one in lines), (), (), ())
 
 
 def test_a_bill_escapes_what_people_named() -> None:

@@ -84,7 +84,7 @@ class Notices(Output):
 
 
 class Line(Output):
-    """One charge. ``quantity`` in seconds of use, or months of a term."""
+    """One charge. ``quantity`` is seconds of use, months of a term, or bytes of a day on the netdisk."""
 
     at: datetime
     kind: str
