@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.utils import subdomain_hook_idna
+from tornado.httpserver import HTTPServer
 
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
+from ark_extensions.web.bodies import IDLE_SECONDS, BoundedServer
 
 CONSOLE = "/services/console/"
 #: a refusal is the start request's own answer; what takes longer is answered 202 and told by events
@@ -28,6 +30,7 @@ def storage_of(url: str) -> Storage:
 def configure(c: Any, settings: Settings) -> None:
     _addresses(c, settings)
     _state(c, settings)
+    configure_listener()
     configure_servers(c, settings)
     configure_pages(c, settings)
 
@@ -59,6 +62,11 @@ def _state(c: Any, settings: Settings) -> None:
     c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}
     c.JupyterHub.upgrade_db = True
     c.JupyterHub.cookie_secret_file = str(settings.state_dir / "secrets" / "cookie_secret")
+
+
+def configure_listener() -> None:
+    """The Hub makes its own web server; by itself it would gather 100 MB of a stranger's body, however slowly they come."""
+    HTTPServer.configure(BoundedServer, idle_connection_timeout=IDLE_SECONDS)
 
 
 def configure_servers(c: Any, settings: Settings) -> None:

@@ -16,6 +16,7 @@ def extend(c: Any) -> None:
     """What the chart's Hub lacks to be Ark's: spawner, services, roles, sign-in, pages."""
     settings = Settings()
     # the chart's own list of services is empty, and its roles are none: Ark's are the ones
+    base.configure_listener()
     base.configure_servers(c, settings)
     base.configure_pages(c, settings)
     c.JupyterHub.cleanup_servers = False  # an upgrade of the Hub ends no workspace

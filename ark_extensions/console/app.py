@@ -1,6 +1,6 @@
 """Putting the console together: the API, the pages, the files, and the server that listens on the loopback.
 
-Promises: it starts whether the Hub is there or not; a body above the limit or one that trickles in is cut off; SIGTERM lets
+Promises: it starts whether the Hub is there or not; a body above the limit or one that trickles in is refused; SIGTERM lets
 answers under way go out, ends live streams, and waits a moment for work in the background.
 """
 
@@ -25,13 +25,11 @@ from ark_extensions.console.health import HealthHandler
 from ark_extensions.hub import Hub
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
+from ark_extensions.web.bodies import BoundedServer
 
 log = logging.getLogger("ark.console")
 
-#: beyond it the connection is cut; up to it the API answers 413 in its own form above 1 MiB
-CONNECTION_BODY_MAX = 4 * 1024 * 1024
 HEADERS_MAX = 32 * 1024
-BODY_SECONDS = 20.0
 IDLE_SECONDS = 120.0
 
 
@@ -63,13 +61,11 @@ def log_request(handler: RequestHandler) -> None:
 
 def listen(app: Application, port: int, address: str = "127.0.0.1") -> HTTPServer:
     """Begin to serve; raises OSError when the port is taken."""
-    server = HTTPServer(
+    server = BoundedServer(
         app,
         xheaders=True,
         trusted_downstream=["127.0.0.1"],
-        max_body_size=CONNECTION_BODY_MAX,
         max_header_size=HEADERS_MAX,
-        body_timeout=BODY_SECONDS,
         idle_connection_timeout=IDLE_SECONDS,
     )
     server.listen(port, address=address)

@@ -52,10 +52,12 @@ class Asset(StaticFileHandler):
     #: than the page that uses it
     unversioned = "no-cache"
 
-    def set_extra_headers(self, path: str) -> None:
+    def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+    def set_extra_headers(self, path: str) -> None:
         versioned = bool(self.get_query_argument("v", ""))
         self.set_header("Cache-Control", f"public, max-age={FOREVER_SECONDS}, immutable" if versioned else self.unversioned)
 

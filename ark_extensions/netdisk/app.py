@@ -24,7 +24,7 @@ from ark_extensions.netdisk import api, api_kept, contents, kernel, pages
 from ark_extensions.netdisk.auth import PREFIX, SERVICE
 from ark_extensions.netdisk.dav_writes import DavHandler
 from ark_extensions.netdisk.desk import Office
-from ark_extensions.netdisk.handlers import FileHandler
+from ark_extensions.netdisk.handlers import SAFE_HEADERS, FileHandler
 from ark_extensions.netdisk.housekeeping import Housekeeping
 from ark_extensions.netdisk.jobs import Jobs
 from ark_extensions.netdisk.personal_tokens import PersonalTokens
@@ -75,7 +75,16 @@ def cookie_secret(settings: Settings) -> bytes:
     return hmac.new(settings.secret("cookie_secret").encode(), b"netdisk cookies", hashlib.sha256).digest()
 
 
-class HealthHandler(RequestHandler):
+class Open(RequestHandler):
+    """What anybody may read."""
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in SAFE_HEADERS.items():
+            self.set_header(name, value)
+
+
+class HealthHandler(Open):
     """Whether the service answers: for the supervisor, without a login."""
 
     async def get(self) -> None:
@@ -83,7 +92,7 @@ class HealthHandler(RequestHandler):
         self.finish('{"status": "ok"}')
 
 
-class Contract(RequestHandler):
+class Contract(Open):
     """The API's OpenAPI document, without a login."""
 
     async def get(self) -> None:

@@ -18,39 +18,54 @@ from http.client import responses
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
-from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httpserver import _HTTPRequestContext
 from tornado.httputil import HTTPServerConnectionDelegate, format_timestamp
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
 from ark_extensions.domain.errors import ArkError
 from ark_extensions.domain.files import parse_checksum, parse_new_path
+from ark_extensions.hub import TokenOwner
 from ark_extensions.netdisk import dav_xml
-from ark_extensions.netdisk.auth import Caller, caller_of, credentials
+from ark_extensions.netdisk.auth import PREFIX, Caller, caller_of, credentials
 from ark_extensions.netdisk.conditions import DAV, path_of
 from ark_extensions.netdisk.dav import dav_status
 from ark_extensions.netdisk.dav_writes import parse_mtime
 from ark_extensions.netdisk.desk import Desk, Office
-from ark_extensions.netdisk.handlers import SAFE_HEADERS, STALL_SECONDS, plain_problem, problem_of
+from ark_extensions.netdisk.handlers import SAFE_HEADERS, SMALL_BODY_MAX, STALL_SECONDS, plain_problem, problem_of
 from ark_extensions.netdisk.receiving import SMALL, Arrival, Receiver
 from ark_extensions.netdisk.refusals import refusal
 from ark_extensions.netdisk.tree import Entry
+from ark_extensions.web.bodies import BoundedServer
 from ark_extensions.web.tokens import TokenLookup
 
 log = logging.getLogger("ark.netdisk")
 
 #: a request with any other header means something that only the full handlers know
-KNOWN_HEADERS = frozenset(
-    "host user-agent authorization content-length content-type referer accept accept-encoding accept-language connection depth"
-    " oc-checksum x-oc-mtime x-forwarded-for x-forwarded-proto x-forwarded-port x-forwarded-host x-forwarded-path x-real-ip".split()
+KNOWN_HEADERS = (
+    "Host User-Agent Authorization Content-Length Content-Type Referer Accept Accept-Encoding Accept-Language Connection Depth"
+    " Oc-Checksum X-Oc-Mtime X-Forwarded-For X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Host X-Forwarded-Path X-Real-Ip".split()
 )
+#: as they are mostly written → lower-case
+_USUAL = {name: name.lower() for name in KNOWN_HEADERS}
+_KNOWN = frozenset(_USUAL.values())
 #: of a PROPFIND's body
 QUESTION_MAX = 2048
 END_OF_HEAD = rb"\r?\n\r?\n"
 
 
-class QuickServer(HTTPServer):
+#: below these a body may be a file, and its handler reads it as it comes
+TAKES_FILES = (f"{DAV}/", f"{PREFIX}/tus/", f"{PREFIX}/api/v1/files/")
+
+
+def bound_of(path: str) -> int | None:
+    return None if path.startswith(TAKES_FILES) or path in (DAV, f"{PREFIX}/tus") else SMALL_BODY_MAX
+
+
+class QuickServer(BoundedServer):
     """The web server, with the short way in each of its connections."""
+
+    bound_of = staticmethod(bound_of)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
@@ -100,8 +115,21 @@ class QuickConnection(HTTP1ServerConnection):
             answer = await request.answered(body)
         finally:
             await request.release()
-        await self.stream.write(answer)
+        await self._send(answer)
         return True
+
+    async def _send(self, answer: bytes) -> None:
+        """Straight to the socket as a rule: an answer fits into its buffer."""
+        sent = 0
+        if not self.stream.writing():
+            try:
+                sent = self.stream.socket.send(answer)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.stream.close()
+        if sent < len(answer):
+            await self.stream.write(answer[sent:])
 
     async def _within(self, seconds: float | None, reading: Any) -> bytes:
         """What comes, or StreamClosedError: a client that says nothing for so long is let go."""
@@ -122,6 +150,11 @@ class Door:
         assert isinstance(app, Application)
         self.office: Office = app.settings["office"]
         self.tokens: TokenLookup = app.settings["tokens"]
+        #: of the connection's last request, which is mostly that of the next: the header, what it says, and whose it was
+        self._authorization = ""
+        self._said: tuple[str | None, str] = (None, "")
+        self._owner: TokenOwner | None = None
+        self._caller: Caller | None = None
 
     def plain(self, head: bytes) -> Plain | None:
         """What answers the request, or None when it is for the full handlers."""
@@ -133,18 +166,27 @@ class Door:
         length = headers.get("content-length", "0")
         if kind is None or not path.startswith(DAV + "/") or "?" in path or "#" in path or not length.isdigit() or len(length) > 9:
             return None
-        name, token = credentials(headers.get("authorization", ""))
-        owner = self.tokens.known(token) if token else None
-        if owner is None:
-            return None
         try:
-            caller = caller_of(owner, token, name=name, by_cookie=False)
-            desk = self.office.open_desk(caller.user)
-            if desk is None or desk.locks:
+            caller = self._caller_of(headers.get("authorization", ""))
+            desk = self.office.open_desk(caller.user) if caller is not None else None
+            if caller is None or desk is None or desk.locks:
                 return None
             return kind(self.office, caller, desk, path_of(path), headers, int(length))
         except (ArkError, NotPlain):
             return None  # nothing was done: the full handler refuses it in its own words
+
+    def _caller_of(self, authorization: str) -> Caller | None:
+        """Who calls, if that is known without asking; the token is looked up at each request, so a revoked one is heard of."""
+        if authorization != self._authorization:
+            self._authorization, self._said, self._owner = authorization, credentials(authorization), None
+        name, token = self._said
+        owner = self.tokens.known(token) if token else None
+        if owner is None:
+            return None
+        if owner is not self._owner:
+            self._caller = caller_of(owner, token, name=name, by_cookie=False)
+            self._owner = owner
+        return self._caller
 
 
 def read_head(head: bytes) -> tuple[str, str, dict[str, str]] | None:
@@ -154,7 +196,7 @@ def read_head(head: bytes) -> tuple[str, str, dict[str, str]] | None:
         lines = head.decode("ascii").split("\r\n")
     except UnicodeDecodeError:
         return None
-    if lines[-2:] != ["", ""] or not all(map(str.isprintable, lines)):
+    if lines[-2:] != ["", ""] or not "".join(lines).isprintable():
         return None
     first = lines[0].split(" ")
     if len(first) != 3 or first[2] != "HTTP/1.1":
@@ -162,8 +204,8 @@ def read_head(head: bytes) -> tuple[str, str, dict[str, str]] | None:
     headers: dict[str, str] = {}
     for line in lines[1:-2]:
         name, colon, value = line.partition(":")
-        name = name.lower()
-        if not colon or name not in KNOWN_HEADERS or name in headers:
+        name = _USUAL.get(name) or name.lower()
+        if not colon or name not in _KNOWN or name in headers:
             return None
         headers[name] = value.strip(" ")
     if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":

@@ -172,10 +172,10 @@ def test_a_body_that_is_too_long_is_refused_in_the_same_form(stage: Stage) -> No
     assert (answer.status, answer.code) == (413, "too_large")
 
 
-def test_a_body_beyond_all_measure_ends_the_connection(stage: Stage) -> None:
+def test_a_body_beyond_all_measure_is_refused_before_it_comes(stage: Stage) -> None:
     with socket.create_connection(("127.0.0.1", stage.console_port), timeout=60) as s:
         s.sendall(b"POST /services/console/api/v1/workspaces HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
-        assert s.recv(100).startswith(b"HTTP/1.1 400")
+        assert s.recv(100).startswith(b"HTTP/1.1 413")
     assert stage.console_answers()
 
 
