@@ -15,10 +15,11 @@ from ark_extensions.cli.installation import NotSetUp, installation, load_setting
 from ark_extensions.environments import environments
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage, migrate
+from ark_extensions.storage.schema import schema_age
 from ark_extensions.supervisor import lock
 from ark_extensions.supervisor.background import report_ready, start_in_background
 from ark_extensions.supervisor.supervise import Supervisor
-from ark_extensions.supervisor.words import phrase
+from ark_extensions.supervisor.words import NEWER_DATABASE, phrase
 from ark_extensions.usecases import users
 
 SSH_PORT_TAKEN = "Port {port} for SSH is taken by another program: the platform starts without SSH; set another ssh_port in ark.yaml."
@@ -69,7 +70,7 @@ def down() -> None:
 def prepare() -> None:
     """Bring database, administrators and offers up to date, and end: before services that something else starts, a cluster's say."""
     settings = load_settings(state_directory())
-    migrate(settings.resolved_database_url)
+    _migrate(settings)
     with opened(settings) as storage:
         preparation.make_administrators(storage, settings)
         preparation.fill_catalogue(storage, settings, click.echo, items=False)
@@ -132,8 +133,19 @@ def _run(state_dir: Path) -> int:
     return supervisor.run(processes.STOP_ORDER)
 
 
-def _prepare_database(settings: Settings) -> None:
+def _migrate(settings: Settings) -> None:
+    """Bring the database to the present form; refuses one that a later version of Ark has migrated."""
+    storage = Storage(settings.resolved_database_url)
+    try:
+        if schema_age(storage) == "newer":
+            raise NotSetUp(phrase(NEWER_DATABASE))
+    finally:
+        storage.close()
     migrate(settings.resolved_database_url)
+
+
+def _prepare_database(settings: Settings) -> None:
+    _migrate(settings)
     storage = Storage(settings.resolved_database_url)
     try:
         preparation.make_administrators(storage, settings)

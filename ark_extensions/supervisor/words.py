@@ -40,6 +40,10 @@ NO_SANDBOX = (
     "No sandbox: every workspace runs as this account, sees this machine's files and processes, and its read-only folders can be "
     "written. Only let people in whom you trust."
 )
+NEWER_DATABASE = (
+    "The database was used by a later version of Ark, and this one cannot read its form. Nothing was changed. Start that version again, "
+    "or put back the backup that was made before the upgrade: `ark restore`."
+)
 
 CHINESE: dict[str, str] = {
     "Environment of the platform": "平台运行环境",
@@ -68,6 +72,7 @@ CHINESE: dict[str, str] = {
     "`sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0` 允许用户命名空间"
     "（在容器中，请以 --security-opt seccomp=unconfined 启动容器）；如果所有登录者都可信，也可以不用沙箱启动：`make up NO_SANDBOX=1`。",
     NO_SANDBOX: "没有沙箱：所有工作空间都以本账号运行，能看到本机的文件和进程，只读目录也可写。请只允许您信任的人登录。",
+    NEWER_DATABASE: "数据库已被更新版本的 Ark 使用过，本版本无法读取其结构。尚未做任何更改。请重新启动那个版本，或恢复升级前的备份：`ark restore`。",
     "Port {port} on {host} is taken by another program: choose a free one with `make up PORT={other}`.": "{host} 的端口 {port} 已被其他程序占用：请换一个空闲端口，例如 `make up PORT={other}`。",
     "{place} cannot be written to: choose another place with `make up {option}…`, or change its owner.": "{place} 不可写：请用 `make up {option}…` 换一个位置，或更改其属主。",
     DISK_FULL: "{place} 所在的磁盘快满了（剩余 {free} GiB，需要 {needed} GiB）：请清理空间，或用 `make up DIR=…` 和 ARK_CACHE=… 换到别处。",
