@@ -1,4 +1,4 @@
-"""How the gateway reaches a workspace: one of the four places that know their runtime.
+"""How the gateway reaches a workspace: one of the few places that know their runtime.
 
 Local: a socket in the run's directory, outside the sandbox. The directory is opened and the socket named relative to it: a path
 in a socket's address has room for 100 characters only, and nothing that a workspace can write lies on the way. In a cluster: a

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import doctest
 import importlib
 import json
 import re
@@ -16,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+#: a file of the product, and what is defined in it: `ark_extensions/hub.py:Hub.start_server`
+PLACE = re.compile(r"(?:ark_extensions|ark_spawner|hub_config)/[\w/.@-]+\.(?:py|js|html|yaml)(?::[\w.]+)?")
 
 
 def page_ids(path: Path) -> str:
@@ -103,6 +107,40 @@ def check_ark_command(command: object, line: str, page: str) -> None:
     for word in words:
         if word.startswith("--"):
             assert word.partition("=")[0] in known, f"{page} says `{line}`: there is no `{word}`"
+
+
+def defined_in(path: Path) -> set[str]:
+    """Names of a module and, behind a dot, of its classes; of a script, its functions and constants."""
+    if path.suffix == ".js":
+        return set(re.findall(r"(?:function|const|let|class) (\w+)", path.read_text()))
+    return names_of(ast.parse(path.read_text())) if path.suffix == ".py" else set()
+
+
+def names_of(body: ast.Module | ast.ClassDef) -> set[str]:
+    found: set[str] = set()
+    for node in body.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            found |= {node.name} | {f"{node.name}.{name}" for name in names_of(node)}
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_places_in_the_code_that_a_page_names_exist(page: Path) -> None:
+    for place in (place for line in code_in(page.read_text()) for place in PLACE.findall(line)):
+        file, _, name = place.partition(":")
+        assert (ROOT / file).is_file(), f"{page.name} names {file}, which is not there"
+        assert not name or name in defined_in(ROOT / file), f"{page.name} names {place}: there is no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_examples_of_a_page_are_right(page: Path) -> None:
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
 def test_both_readmes_name_the_same_commands() -> None:

@@ -12,6 +12,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 #: on no floor, by contracts of their own: settings are read by every door, the others run where nothing else is installed
 OWN_CONTRACT = {"settings", "environments", "supervisor", "workspace"}
+#: who asks in which runtime this is; a cluster's own jobs and findings follow from their answers
+KNOW_THE_RUNTIME = {
+    "hub_config/jupyterhub_config.py",
+    "ark_extensions/volumes/__init__.py",
+    "ark_extensions/nodes/__init__.py",
+    "ark_extensions/ssh/connector.py",
+    "ark_extensions/cli/doctor.py",
+}
+
+
+def floors() -> list[set[str]]:
+    """The contract's layers from above, a set of rooms each."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [set(re.findall(r"\w+", layer.replace("ark_extensions.", ""))) for layer in layers]
 
 
 def test_imports_point_down() -> None:
@@ -23,8 +38,24 @@ def test_imports_point_down() -> None:
 
 
 def test_every_part_has_its_floor() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    named = set(re.findall(r"ark_extensions\.(\w+)", " ".join(layers)))
+    named = set().union(*floors())
     parts = {path.stem for path in (ROOT / "ark_extensions").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert parts - {"__init__"} <= named | OWN_CONTRACT, "say in pyproject.toml on which floor it stands"
+
+
+def test_the_map_shows_the_floors_of_the_contract_and_names_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    (picture,) = re.findall(r"## The floors\n\n```\n(.*?)```", text, re.DOTALL)
+    drawn = [set(re.findall(r"\w+", re.split(r" {2,}", line.strip())[0])) for line in picture.splitlines()]
+    assert drawn == floors()
+    (rooms,) = re.findall(r"### The rooms\n(.*?)\n## ", text, re.DOTALL)
+    unnamed = {
+        name for name in set().union(*drawn) - {"loop", "stop_orders"} if not re.search(rf"`(ark_extensions/)?{name}(\.py)?`", rooms)
+    }
+    assert not unnamed, "each room says what is in it"
+
+
+def test_few_places_know_their_runtime() -> None:
+    product = [path for room in ("ark_extensions", "ark_spawner", "hub_config") for path in (ROOT / room).rglob("*.py")]
+    asking = {str(path.relative_to(ROOT)) for path in product if re.search(r"settings\.runtime\b", path.read_text())}
+    assert asking == KNOW_THE_RUNTIME, "let an adapter answer it, or say why in docs/architecture.md"
