@@ -24,6 +24,7 @@ class Rule:
     step: bool = False
 
 
+NOT_STARTED = Sentence("The workspace's container cannot be started on this machine. Choose another image, or tell an operator.")
 #: the first that matches speaks
 RULES: tuple[Rule, ...] = (
     # no place
@@ -50,7 +51,7 @@ RULES: tuple[Rule, ...] = (
         "disk_elsewhere",
         "error",
         "FailedScheduling",
-        r"volume node affinity conflict|didn't find available persistent volumes|exceed max volume count",
+        r"PersistentVolume's node affinity|volume node affinity conflict|didn't find available persistent volumes|exceed max volume count",
         Sentence("The data disk cannot be attached to the machine that has free compute now. Try again later, or tell an operator."),
     ),
     Rule(
@@ -238,9 +239,11 @@ RULES: tuple[Rule, ...] = (
         "error",
         "CreateContainerError|RunContainerError|CreateContainerConfigError",
         r"",
-        Sentence("The workspace's container cannot be started on this machine. Choose another image, or tell an operator."),
+        NOT_STARTED,
         final=True,
     ),
+    # the same as an event, where the image has no user that it may run as
+    Rule("container", "error", "^Failed$", r"runAsNonRoot", NOT_STARTED, final=True),
     Rule("made", "info", "^Created$", r"", Sentence("The container is made."), step=True),
     Rule("started", "info", "^Started$", r"", Sentence("The container runs. Waiting for its server to answer."), step=True),
     # ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ def node_status() -> dict[str, Any]:
     """Extended resources are only countable when capacity and allocatable both have them."""
     count = {GPU: str(GPU_COUNT)}
     return {"status": {"capacity": count, "allocatable": count}}
+
+
+def other_node(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """A node that is only on record: the scheduler may choose it, nobody starts anything there."""
+    managed = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+    marks = {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}, "annotations": managed}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": marks}
+
+
+def other_node_status(now: datetime, **amounts: str) -> dict[str, Any]:
+    """Its sign of life at ``now``, and what it has."""
+    has = {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "200Gi", "pods": "110", **amounts}
+    beat = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = {"type": "Ready", "status": "True", "reason": "OnRecord", "message": "", "lastHeartbeatTime": beat}
+    return {"status": {"capacity": has, "allocatable": has, "conditions": [ready]}}
 
 
 def namespace(name: str = NAMESPACE) -> dict[str, Any]:

@@ -1,112 +1,31 @@
 """Records what a real cluster says: ``KUBECONFIG=… python -m tests.kubernetes.record_events CLUSTER KUBELET_PID [PART …]``.
 
 Writes tests/unit/recorded/cluster_events.json, which the rules in `ark_spawner/cluster_rules.py` are tested with. Run it
-against the test cluster when a new Kubernetes is out, and read the difference. CLUSTER: what `make cluster` was told as
-DIR. KUBELET_PID: for its network, where a registry of one image answers meanwhile, and to be stopped for a while.
+against a test cluster that nobody else uses when a new Kubernetes is out, and read the difference. CLUSTER: what `make
+cluster` was told as DIR. KUBELET_PID: for its network, where a registry of one image answers meanwhile, and to be stopped
+for a while.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.images import reference
+from tests.kubernetes import record_trouble
+from tests.kubernetes.place import Place
+from tests.kubernetes.recording import NAMESPACE, Object, Recorder, claimed, disrupted, ended, need, pod, reason, until_running, waiting
 
 HERE = Path(__file__).resolve().parent
 FILE = HERE.parent / "unit/recorded/cluster_events.json"
-NAMESPACE = "ark-recording"
-IMAGE = reference("base")
 REGISTRY = "127.0.0.1:5999"
-Object = dict[str, Any]
-
-
-class Recorder:
-    def __init__(self, kubectl: str) -> None:
-        self.kubectl = kubectl
-        self.found: dict[str, Object] = {}
-
-    def run(self, *arguments: str, given: Object | None = None) -> subprocess.CompletedProcess[str]:
-        line = [self.kubectl, "-n", NAMESPACE, *arguments]
-        return subprocess.run(line, input=json.dumps(given) if given else "", capture_output=True, text=True, timeout=120, check=False)
-
-    def get(self, *arguments: str) -> Object:
-        said = self.run("get", *arguments, "-o", "json", "--ignore-not-found").stdout
-        return json.loads(said) if said.strip() else {}
-
-    def apply(self, thing: Object) -> str:
-        return self.run("create", "-f", "-", given=thing).stderr
-
-    def record(
-        self, name: str, body: Object, until: Callable[[list[Object], Object], Any], *, seconds: float = 40.0, then: Any = None
-    ) -> None:
-        refused = self.apply(body)
-        pod, events, done = {}, [], then
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not refused:
-            pod = self.get("pod", name) or pod
-            events = self.get("events", "--field-selector", f"involvedObject.name={name}").get("items", [])
-            if done is not None and pod.get("status", {}).get("phase") == "Running":
-                done()
-                done = None
-            if until(events, pod):
-                break
-            time.sleep(0.4)
-        else:
-            print("NOT SEEN" if not refused else "refused", name, file=sys.stderr)
-        kept = [
-            {k: e.get(k) for k in ("type", "reason", "message", "firstTimestamp", "lastTimestamp", "eventTime", "count")} for e in events
-        ]
-        if refused:
-            answer = re.sub(r"^Error from server \((\w+)\): (?:error when creating \"STDIN\": )?", r"\1 ", refused.strip())
-            self.found[name] = {"refusal": answer.split("\n")[0]}
-        else:
-            self.found[name] = {"events": kept, "status": pod.get("status", {}), "deleting": "deletionTimestamp" in pod.get("metadata", {})}
-        self.run("delete", "pod", name, "--ignore-not-found", "--grace-period=0", "--force", "--wait=false")
-
-
-def pod(name: str, command: str = "sleep 300", *, image: str = IMAGE, more: Object | None = None, **container: Any) -> Object:
-    one = {"name": "notebook", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["/bin/sh", "-c", command], **container}
-    spec = {"containers": [one], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **(more or {})}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
-
-
-def need(**amounts: str) -> Object:
-    exact = {key.replace("__", "/").replace("_", "-"): value for key, value in amounts.items()}
-    return {"resources": {"requests": exact, "limits": exact}}
-
-
-def claimed(name: str, claim: str, *, sub_path: str | None = None) -> Object:
-    mount = {"name": "disk", "mountPath": "/disk", **({"subPath": sub_path} if sub_path else {})}
-    return pod(name, more={"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": claim}}]}, volumeMounts=[mount])
-
-
-def reason(*words: str) -> Callable[[list[Object], Object], bool]:
-    return lambda events, _: any(e["reason"] in words for e in events)
-
-
-def ended(_: list[Object], body: Object) -> bool:
-    status = body.get("status", {})
-    return status.get("phase") in ("Failed", "Succeeded") or any("terminated" in s["state"] for s in status.get("containerStatuses", ()))
-
-
-def waiting(word: str) -> Callable[[list[Object], Object], bool]:
-    return lambda _, body: any(
-        s["state"].get("waiting", {}).get("reason") == word for s in body.get("status", {}).get("containerStatuses", ())
-    )
-
-
-def disrupted(_: list[Object], body: Object) -> bool:
-    return any(c["type"] == "DisruptionTarget" for c in body.get("status", {}).get("conditions", ()))
 
 
 def scheduling(r: Recorder, node: str) -> None:
@@ -165,13 +84,10 @@ def starting(r: Recorder) -> None:
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     r.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "disk"}, "spec": claim})
     r.apply(claimed("writer", "disk"))
-    for _ in range(60):
-        if r.get("pod", "writer").get("status", {}).get("phase") == "Running":
-            r.run("exec", "writer", "--", "touch", "/disk/file")
-            break
-        time.sleep(0.5)
+    until_running(r, "writer")
+    r.run("exec", "writer", "--", "touch", "/disk/file")
     r.record("item-missing", claimed("item-missing", "disk", sub_path="file/below"), waiting("CreateContainerConfigError"))
-    r.run("delete", "pod", "writer", "--grace-period=0", "--force", "--wait=false")
+    r.remove("writer")
     r.apply({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "ark-recording-none"}, "handler": "none"})
     r.record("sandbox", pod("sandbox", more={"runtimeClassName": "ark-recording-none"}), reason("FailedCreatePodSandBox"))
     r.run("delete", "runtimeclass", "ark-recording-none")
@@ -208,7 +124,7 @@ def preempted(r: Recorder) -> None:
     )
     high = pod("goes-first", more={"priorityClassName": "ark-recording-high"}, **gpus)
     r.record("preempted", low, disrupted, then=lambda: r.apply(high))
-    r.run("delete", "pod", "goes-first", "--grace-period=0", "--force", "--wait=false")
+    r.remove("goes-first")
     r.run("delete", "priorityclass", "ark-recording-low", "ark-recording-high")
 
 
@@ -236,12 +152,15 @@ def lost(r: Recorder, kubelet: int) -> None:
         os.kill(kubelet, signal.SIGCONT)
 
 
-PARTS = (images, scheduling, starting, ends, refusals, lost)
+PARTS = (
+    *(images, scheduling, starting, ends, refusals, lost),
+    *(record_trouble.crowded, record_trouble.disks, record_trouble.image_disk, record_trouble.pressure),
+)
 
 
 def main() -> None:
     cluster, kubelet = sys.argv[1:3]
-    kubectl = str(Path(cluster, "bin/kubectl"))
+    kubectl, place = str(Path(cluster, "bin/kubectl")), Place(Path(cluster).resolve())
     r = Recorder(kubectl)
     subprocess.run([kubectl, "create", "namespace", NAMESPACE], check=False)
     # containerd speaks TLS to every registry that nobody has told it of
@@ -253,9 +172,11 @@ def main() -> None:
         node = json.loads(subprocess.run([kubectl, "get", "nodes", "-o", "json"], capture_output=True, check=True).stdout)["items"][0][
             "metadata"
         ]["name"]
+        given: dict[Any, tuple[Any, ...]] = {scheduling: (node,), lost: (int(kubelet),), record_trouble.pressure: (place,)}
+        given[record_trouble.image_disk] = (place, REGISTRY)
         for part in PARTS:
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
-                part(r, *{scheduling: (node,), lost: (int(kubelet),)}.get(part, ()))
+                part(r, *given.get(part, ()))
     finally:
         shutil.rmtree(hosts)
         registry.kill()
@@ -263,7 +184,8 @@ def main() -> None:
         subprocess.run([kubectl, "delete", "namespace", NAMESPACE, "--wait=false"], check=False)
     FILE.parent.mkdir(exist_ok=True)
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
-    FILE.write_text(json.dumps({**known, **r.found}, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps({**known, **r.found}, indent=1, sort_keys=True, ensure_ascii=False)
+    FILE.write_text(text.replace(str(place.directory), "/cluster") + "\n")
 
 
 if __name__ == "__main__":
