@@ -10,6 +10,8 @@ import re
 import runpy
 import sys
 import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,33 @@ def test_every_dependency_has_a_reason() -> None:
     reasons = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE))
     missing = {name for name in declared_dependencies() if not reasons.get(name, "").strip()}
     assert not missing, f"docs/dependencies.md gives no reason for {sorted(missing)}"
+
+
+@cache
+def imported_packages() -> set[str]:
+    """What the platform imports beside the standard library and itself, by the names under which it is installed. What runs inside a
+    workspace is left out: that has an environment of its own."""
+    installed, found = packages_distributions(), set[str]()
+    for path in (path for room in ("ark_extensions", "ark_spawner", "hub_config") for path in (ROOT / room).rglob("*.py")):
+        if "workspace" in path.parts or path.name == "digits.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            found |= {name.partition(".")[0] for name in names}
+    own = sys.stdlib_module_names | {"ark_extensions", "ark_spawner", "hub_config"}
+    return {installed[name][0].lower().replace("_", "-") for name in found - own}
+
+
+def test_what_is_imported_is_a_dependency_or_comes_with_one() -> None:
+    named = {name.lower().replace("_", "-") for name in re.findall(r"`([\w-]+)`", (ROOT / "docs" / "dependencies.md").read_text())}
+    assert imported_packages() <= named, "docs/dependencies.md does not name it"
+
+
+def test_every_dependency_of_the_platform_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = {re.split(r"[\[<>=!~; ]", line)[0].lower().replace("_", "-") for line in project}
+    assert declared <= imported_packages(), "what nobody imports is removed"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
