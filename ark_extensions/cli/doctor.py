@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import socket
 import subprocess
 import time
@@ -11,27 +11,27 @@ from dataclasses import asdict
 from urllib.parse import urlsplit
 
 import click
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.exc import SQLAlchemyError
 
 from ark_extensions.cli import processes
 from ark_extensions.cli.doctor_cluster import cluster
+from ark_extensions.cli.doctor_records import records
 from ark_extensions.cli.finding import Finding
-from ark_extensions.cli.installation import installation, opened, print_json
+from ark_extensions.cli.installation import installation, print_json
 from ark_extensions.cli.limits import missing_controllers
 from ark_extensions.environments import environments
 from ark_extensions.loop import beat_file
 from ark_extensions.nodes import discover_nodes
 from ark_extensions.settings import Settings
-from ark_extensions.storage import Storage, alembic_config
 from ark_extensions.supervisor import lock
-from ark_extensions.usecases.books import check_books
+from ark_extensions.supervisor.children import start_time
+from ark_extensions.supervisor.words import phrase
 
 GIB = 2**30
 LOW_GIB = 1.0
+LOW_FILES = 10_000
 # a loop that has not finished a pass for so long hangs
 SILENT_SECONDS = 300.0
+ALLOW = "sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
 SANDBOX = (
     "bwrap --unshare-user --uid 1000 --gid 1000 --unshare-pid --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
     "--proc /proc --dev /dev -- /usr/bin/true"
@@ -55,153 +55,163 @@ def doctor(as_json: bool) -> None:
 
 def examine(settings: Settings) -> list[Finding]:
     checks: dict[str, list[Callable[[Settings], Iterator[Finding]]]] = {
-        "local": [_database, _sandbox, _limits, _gpus, _editors, _disk, _running],
-        "kubernetes": [_database, cluster, _services],
+        "local": [records, _sandbox, _limits, _gpus, _editors, _disk, _running],
+        "kubernetes": [records, cluster, _services],
     }
     return [finding for check in checks[settings.runtime] for finding in check(settings)]
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
-    with opened(settings) as storage:
-        try:
-            if not _has_present_form(storage):
-                yield Finding(
-                    "database", "problem", "It has an older form than this version of Ark needs.", "Start the platform once: `make up`."
-                )
-                return
-            yield Finding("database", "ok", "It answers and has the present form.")
-            differences = check_books(storage)
-        except SQLAlchemyError as failure:
-            reason = str(getattr(failure, "orig", failure)).splitlines()[0]
-            yield Finding(
-                "database", "problem", f"It cannot be read ({reason}).", "Check database_url in ark.yaml, and that the server runs."
-            )
-            return
-    if differences:
-        yield Finding("books", "problem", f"{len(differences)} differences.", "See `ark books check`, and report them: this must never be.")
-    else:
-        yield Finding("books", "ok", "Every balance and charge recomputes to what is kept.")
-
-
-def _has_present_form(storage: Storage) -> bool:
-    head = ScriptDirectory.from_config(alembic_config(storage.url)).get_current_head()
-    with storage.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
-
-
 def _sandbox(settings: Settings) -> Iterator[Finding]:
     if not settings.sandbox:
-        remedy = "Only let people in whom you trust, or set sandbox: true."
-        yield Finding("sandbox", "note", "Off: workspaces see this machine and each other.", remedy)
+        remedy = phrase("Only let people in whom you trust, or set sandbox: true.")
+        yield Finding("sandbox", "note", phrase("Off: workspaces see this machine and each other."), remedy)
         return
     try:
         answer = subprocess.run(SANDBOX, capture_output=True, text=True, timeout=20, check=False)
-        why = "" if answer.returncode == 0 else (answer.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        why = "" if answer.returncode == 0 else (answer.stderr.strip().splitlines() or ["?"])[-1]
     except FileNotFoundError:
-        yield Finding("sandbox", "problem", "bubblewrap is not installed.", "Run `sudo apt-get install -y bubblewrap`.")
+        yield Finding("sandbox", "problem", phrase("bubblewrap is not installed."), phrase("Run `sudo apt-get install -y bubblewrap`."))
         return
     except subprocess.TimeoutExpired:
         why = "it does not end"
     if why:
-        remedy = (
-            "Allow user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0`."
-        )
-        yield Finding("sandbox", "problem", f"bubblewrap cannot run ({why}).", remedy)
+        remedy = phrase("Allow user namespaces: `{command}`.", command=ALLOW)
+        yield Finding("sandbox", "problem", phrase("bubblewrap cannot run ({why}).", why=why), remedy)
     else:
-        yield Finding("sandbox", "ok", "bubblewrap runs.")
+        yield Finding("sandbox", "ok", phrase("bubblewrap runs."))
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
     missing = missing_controllers()
     if missing:
-        sentence = f"Limits of {', '.join(missing)} cannot be enforced here: a workspace can use more than it bought."
-        yield Finding("limits", "note", sentence, "Run Ark as root, or in a systemd unit with Delegate=yes.")
+        sentence = phrase("Limits of {names} cannot be enforced here: a workspace can use more than it bought.", names=", ".join(missing))
+        yield Finding("limits", "note", sentence, phrase("Run Ark as root, or in a systemd unit with Delegate=yes."))
     else:
-        yield Finding("limits", "ok", "CPU, memory and process limits can be enforced.")
+        yield Finding("limits", "ok", phrase("CPU, memory and process limits can be enforced."))
 
 
 def _gpus(settings: Settings) -> Iterator[Finding]:
     node = discover_nodes(settings)[0]
     models = sorted({model for _, model in node.gpus})
     if models:
-        yield Finding("gpus", "ok", f"{len(node.gpus)} found: {', '.join(models)}.")
+        yield Finding("gpus", "ok", phrase("{count} found: {models}.", count=len(node.gpus), models=", ".join(models)))
     else:
-        yield Finding("gpus", "note", "No NVIDIA driver answers: CPU offers only.", "With a GPU in the machine: install its driver.")
+        yield Finding(
+            "gpus", "note", phrase("No NVIDIA driver answers: CPU offers only."), phrase("With a GPU in the machine: install its driver.")
+        )
 
 
 def _editors(settings: Settings) -> Iterator[Finding]:
     built = environments(settings.cache_dir)
     if not (built.workspace / "bin/python").exists():
-        yield Finding("jupyterlab", "problem", "The environment of workspaces is not built.", "Run `make up`.")
+        yield Finding("jupyterlab", "problem", phrase("The environment of workspaces is not built."), phrase("Run `make up`."))
     else:
-        yield Finding("jupyterlab", "ok", "The environment of workspaces is there.")
+        yield Finding("jupyterlab", "ok", phrase("The environment of workspaces is there."))
     if built.code_server_entry.exists():
-        yield Finding("vscode", "ok", "VS Code is there.")
+        yield Finding("vscode", "ok", phrase("VS Code is there."))
     else:
-        yield Finding("vscode", "note", "VS Code is missing: workspaces have JupyterLab only.", "Run `make vscode`.")
+        yield Finding("vscode", "note", phrase("VS Code is missing: workspaces have JupyterLab only."), phrase("Run `make vscode`."))
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    free_gib = shutil.disk_usage(settings.state_dir).free / GIB
+    place = os.statvfs(settings.state_dir)
+    free_gib, files = place.f_bavail * place.f_frsize / GIB, place.f_favail
+    sentence = phrase("{gib} GiB are free in {path}.", gib=f"{free_gib:.1f}", path=settings.state_dir)
+    remedy = phrase(
+        "Free some space: a full disk stops workspaces and the books. `du -sh {path}/*` says who has it.", path=settings.state_dir
+    )
     if free_gib < LOW_GIB:
-        remedy = "Free some space: a full disk stops workspaces and the books."
-        yield Finding("disk", "problem", f"{free_gib:.1f} GiB are free in {settings.state_dir}.", remedy)
+        yield Finding("disk", "problem", sentence, remedy)
+    elif place.f_files and files < LOW_FILES:
+        yield Finding("disk", "problem", phrase("Only {files} more files fit in {path}.", files=files, path=settings.state_dir), remedy)
     else:
-        yield Finding("disk", "ok", f"{free_gib:.1f} GiB are free in {settings.state_dir}.")
+        yield Finding("disk", "ok", sentence)
+
+
+def _answer(name: str, host: str, port: int, path: str, remedy: str) -> Finding:
+    if processes.answers(host, port, path, seconds=5.0):
+        return Finding(name, "ok", phrase("It answers at {place}.", place=f"{host}:{port}"))
+    return Finding(name, "problem", phrase("It does not answer at {place}.", place=f"{host}:{port}"), remedy)
 
 
 def _services(settings: Settings) -> Iterator[Finding]:
     """Where something else starts the processes: whether they answer where the others look for them."""
     hub = urlsplit(settings.hub_api_url)
-    places = [
+    for name, host, port, path in (
         ("hub", hub.hostname or "", hub.port or 80, "/hub/health"),
         ("console", settings.services_host, settings.ports.console, "/services/console/health"),
         ("netdisk", settings.services_host, settings.ports.netdisk, "/services/netdisk/health"),
-    ]
-    for name, host, port, path in places:
-        if processes.answers(host, port, path, seconds=5.0):
-            yield Finding(name, "ok", f"It answers at {host}:{port}.")
-        else:
-            yield Finding(name, "problem", f"It does not answer at {host}:{port}.", "Look at its pod's log and events.")
-
-
-def _gateway(settings: Settings) -> Finding:
-    """Whether the SSH gateway greets who connects."""
-    try:
-        with socket.create_connection(
-            (processes.local_address(settings.ssh_host or settings.host), settings.ssh_port), timeout=5.0
-        ) as door:
-            greets = door.recv(4) == b"SSH-"
-    except OSError:
-        greets = False
-    if greets:
-        return Finding(processes.SSH, "ok", f"It answers on port {settings.ssh_port}.")
-    return Finding(
-        processes.SSH, "problem", f"It does not answer on port {settings.ssh_port}.", f"See {settings.state_dir / 'logs/ssh'}.log."
-    )
+    ):
+        yield _answer(name, host, port, path, phrase("Look at its pod's log and events."))
 
 
 def _running(settings: Settings) -> Iterator[Finding]:
     if lock.holder(settings.state_dir) is None:
-        yield Finding("services", "note", "The platform does not run.", "Start it with `make up`.")
+        yield Finding("services", "note", phrase("The platform does not run."), phrase("Start it with `make up`."))
         return
-    log = settings.state_dir / "logs"
-    for name, port, path in (
-        ("hub", settings.ports.hub, "/hub/health"),
-        ("console", settings.ports.console, "/services/console/health"),
-        ("netdisk", settings.ports.netdisk, "/services/netdisk/health"),
-        ("proxy", settings.port, "/hub/health"),
+    local = "127.0.0.1"
+    for name, host, port, path in (
+        ("hub", local, settings.ports.hub, "/hub/health"),
+        ("console", local, settings.ports.console, "/services/console/health"),
+        ("netdisk", local, settings.ports.netdisk, "/services/netdisk/health"),
+        ("proxy", settings.host, settings.port, "/hub/health"),
     ):
-        if processes.answers(settings.host if name == "proxy" else "127.0.0.1", port, path, seconds=5.0):
-            yield Finding(name, "ok", f"It answers on port {port}.")
-        else:
-            yield Finding(name, "problem", f"It does not answer on port {port}.", f"See {log / name}.log.")
+        yield _answer(name, host, port, path, _see_log(settings, name))
     if processes.SSH in processes.loops(settings):
         yield _gateway(settings)
+    known = lock.noted(settings.state_dir).get("processes", {})
     for name in ("netdisk", *processes.loops(settings)):
-        beat = beat_file(settings.state_dir, name)
-        silent = time.time() - beat.stat().st_mtime if beat.exists() else None
-        if silent is not None and silent < SILENT_SECONDS:
-            yield Finding(name, "ok", f"Its last pass ended {int(silent)} s ago.")
-        else:
-            yield Finding(name, "problem", "It has not finished a pass for five minutes.", f"See {log / name}.log.")
+        yield _alive(settings, name, known.get(name))
+
+
+def _alive(settings: Settings, name: str, pid: int | None) -> Finding:
+    """Whether a service has a process, and whether that has done its work lately."""
+    beat = beat_file(settings.state_dir, name)
+    silent = time.time() - beat.stat().st_mtime if beat.exists() else None
+    if pid is None or start_time(pid) is None:
+        return Finding(name, "problem", phrase("It has no process: it ends as often as it is started."), _see_log(settings, name))
+    if silent is not None and silent < SILENT_SECONDS:
+        return Finding(name, "ok", phrase("Its last pass ended {seconds} s ago.", seconds=int(silent)))
+    return Finding(name, "problem", phrase("It has not finished a pass for five minutes."), _see_log(settings, name))
+
+
+def _gateway(settings: Settings) -> Finding:
+    """Whether the SSH gateway greets who connects, and is ours: another installation's may have the port."""
+    place = (processes.local_address(settings.ssh_host or settings.host), settings.ssh_port)
+    try:
+        with socket.create_connection(place, timeout=5.0) as door:
+            greets = door.recv(4) == b"SSH-"
+    except OSError:
+        greets = False
+    if not greets:
+        return Finding(
+            processes.SSH, "problem", phrase("It does not answer at {place}.", place=f"{place[0]}:{place[1]}"), _see_log(settings, "ssh")
+        )
+    pid = lock.noted(settings.state_dir).get("processes", {}).get(processes.SSH)
+    if pid is not None and not _listens(pid, settings.ssh_port):
+        sentence = phrase("Another program answers at {place}.", place=f"{place[0]}:{place[1]}")
+        return Finding(processes.SSH, "problem", sentence, phrase("Set another ssh_port in ark.yaml, and start the platform again."))
+    return Finding(processes.SSH, "ok", phrase("It answers at {place}.", place=f"{place[0]}:{place[1]}"))
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process of this account has a socket that listens on the port; True when nobody can say."""
+    wanted = f":{port:04X}"
+    try:
+        held = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+        rows = [line.split() for name in ("tcp", "tcp6") for line in _lines(f"/proc/{pid}/net/{name}")]
+    except OSError:
+        return True
+    return any(row[1].endswith(wanted) and row[3] == "0A" and f"socket:[{row[9]}]" in held for row in rows if len(row) > 9)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path) as file:
+            return file.readlines()
+    except FileNotFoundError:
+        return []
+
+
+def _see_log(settings: Settings, name: str) -> str:
+    return phrase("See {log}.", log=f"{settings.state_dir / 'logs' / name}.log")

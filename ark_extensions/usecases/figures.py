@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
@@ -42,3 +43,19 @@ def figures(storage: Storage) -> Figures:
     shown = tuple(sorted((str(state), int(count)) for state, count in states))
     books = (len(check_books(storage)), posting_halt(storage) is not None)
     return Figures(shown, int(runs), int(per_hour), gpus, int(claimed), int(people), int(debt), *books)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """``newest``: the latest moment on record; ``database``: its server's own time. None: there is none."""
+
+    newest: datetime | None
+    database: datetime | None
+
+
+def clocks(storage: Storage) -> Clocks:
+    """What the database says the time is."""
+    with storage.read() as connection:
+        latest = [connection.execute(select(func.max(moment))).scalar() for moment in (t.events.c.at, t.runs.c.seen_at)]
+        server = connection.execute(text("SELECT clock_timestamp()")).scalar() if storage.dialect == "postgresql" else None
+    return Clocks(max((at for at in latest if at is not None), default=None), server)
