@@ -20,6 +20,11 @@ _STATUS: tuple[tuple[type[ArkError], int], ...] = (
 )
 
 DISK_FULL = Sentence("The platform's disk is full, so the workspace did not start. Ask an operator to make room.")
+NO_ANSWER = Sentence("The workspace's server did not answer within {seconds} seconds, so it was ended. Nothing is charged. Try again.")
+DIED = Sentence(
+    "The workspace's server ended while it was starting (exit code {exit_code}). Nothing is charged. "
+    "Start it again, or choose another image."
+)
 PLATFORM_FAULT = Sentence("The workspace did not start because of a fault of the platform. Start it again, or tell an operator.")
 
 

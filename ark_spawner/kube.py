@@ -30,12 +30,12 @@ from ark_spawner import filesystem as fs
 from ark_spawner.answering import answers
 from ark_spawner.cluster_events import Facts, Told
 from ark_spawner.environment import Mirrors, Places, workspace_environment
-from ark_spawner.failures import StartFailure
+from ark_spawner.failures import NO_ANSWER, StartFailure
 from ark_spawner.kube_api import POD as POD_KIND
 from ark_spawner.kube_api import ApiRefusal, ClusterApi, NotNow
 from ark_spawner.kube_pod import NODE_LOST, WorkspacePod, how_it_ended, is_running, is_seen, launch_of, silent_since
 from ark_spawner.lifecycle import WorkspaceLifecycle
-from ark_spawner.options import WORKSPACE_ID
+from ark_spawner.options import stored_workspace_id
 from ark_spawner.pod import Cluster, Manifest
 from ark_spawner.watching import EventWatch, PodWatch
 
@@ -43,7 +43,6 @@ INTERRUPTED = Sentence("The start was interrupted. Nothing is charged; start it 
 GONE = Sentence(
     "The workspace's pod is not in the cluster any more. You are charged only up to the last moment it was seen. Start it again."
 )
-NO_ANSWER = Sentence("The workspace's server did not answer within {seconds} seconds, so it was ended. Nothing is charged. Try again.")
 NOT_ENDED = Sentence("The cluster did not end the workspace's pod yet. It is charged no longer; the platform goes on removing it.")
 
 
@@ -88,9 +87,7 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        options = self.user_options
-        found = options.get("workspace") if isinstance(options, dict) else None
-        workspace_id = self._workspace_id or (found if isinstance(found, str) and WORKSPACE_ID.fullmatch(found) else None)
+        workspace_id = self._workspace_id or stored_workspace_id(self.user_options)
         if workspace_id is not None:
             self._begin_with(workspace_id)
 

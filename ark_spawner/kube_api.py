@@ -82,10 +82,6 @@ class ClusterApi:
             raise
         return True
 
-    async def replace(self, kind: str, body: Manifest) -> Manifest:
-        """Put this in the place of what has its name."""
-        return await self._ask(self._method("replace", kind), name=body["metadata"]["name"], body=body)
-
     async def grow_claim(self, name: str, gib: int) -> Manifest:
         """Ask for a larger disk. Raises ApiRefusal where its storage class cannot grow."""
         change = {"spec": {"resources": {"requests": {"storage": f"{gib}Gi"}}}}

@@ -16,7 +16,7 @@ from typing import Any
 from ark_extensions.domain import cluster as names
 from ark_extensions.usecases.views import Sentence
 from ark_spawner.cluster_events import Facts, Told, explain, explain_end, explain_event, explain_waiting, raw, terminated
-from ark_spawner.failures import StartFailure
+from ark_spawner.failures import DIED, StartFailure
 from ark_spawner.kube_api import CLAIM, POD, SECRET, ApiRefusal, ClusterApi, NotNow
 from ark_spawner.pod import CONTAINER, GRACE_SECONDS, Manifest
 from ark_spawner.watching import EventWatch, PodWatch, changes
@@ -33,10 +33,6 @@ NODE_GRACE = timedelta(seconds=60)
 NO_CLUSTER = Sentence("The cluster does not answer, so the workspace did not start. Nothing is charged. Try again in a few minutes.")
 NO_PLACE = Sentence(
     "The cluster had no place for the workspace within {seconds} seconds. Nothing is charged. Try again, or choose another offer."
-)
-DIED = Sentence(
-    "The workspace's server ended while it was starting (exit code {exit_code}). Nothing is charged. "
-    "Start it again, or choose another image."
 )
 REMOVED = Sentence("Somebody removed the workspace's pod from the cluster. Start it again; files in /home/user are kept.")
 DISK_GROWS_NOT = Sentence(

@@ -13,43 +13,31 @@ import re
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port, url_path_join
 from traitlets import Bool, Dict, Instance, Integer, List, Unicode
 from traitlets import Callable as CallableTrait
 
-from ark_extensions.domain.workspaces import LaunchSpec, Mount
+from ark_extensions.domain.workspaces import LaunchSpec
 from ark_extensions.usecases import ssh_sessions
 from ark_extensions.usecases.views import Sentence
 from ark_spawner import local_run
 from ark_spawner.answering import answers
 from ark_spawner.cgroups import ControlGroups
 from ark_spawner.environment import Mirrors, workspace_environment
-from ark_spawner.failures import StartFailure
+from ark_spawner.failures import NO_ANSWER, StartFailure
 from ark_spawner.lifecycle import WorkspaceLifecycle, now
-from ark_spawner.local_run import LocalRun
-from ark_spawner.options import WORKSPACE_ID
+from ark_spawner.local_run import LocalRun, Volumes
+from ark_spawner.options import stored_workspace_id
 from ark_spawner.ssh import SshFiles, can_serve
 
 MEMORY_FULL = Sentence(
     "The workspace's memory ({memory_gib} GiB) was full, so the system ended a program in it. Use less, or start it with more memory."
 )
-NO_ANSWER = Sentence("The workspace's server did not answer within {seconds} seconds, so it was ended. Nothing is charged. Try again.")
 HERE = Sentence("Starting on this machine: {offer}.")
 MOVED = Sentence("“{name}” in the home directory is where the platform mounts your files. What stood there is now “{moved}”.")
-
-
-class Volumes(Protocol):
-    """Where disks lie; `ark_extensions.volumes` has the adapter."""
-
-    def data_disk(self, workspace_id: str) -> Path: ...
-    def netdisk(self, owner: str) -> Path: ...
-    def item(self, mount: Mount) -> Path: ...
-    def run_dir(self, workspace_id: str) -> Path: ...
-    def find_run_dir(self, workspace_id: str) -> Path | None: ...
-    def remove_run_dir(self, workspace_id: str) -> None: ...
 
 
 class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub has no types
@@ -79,9 +67,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        options = self.user_options
-        found = options.get("workspace") if isinstance(options, dict) else None
-        workspace_id = self._workspace_id or (found if isinstance(found, str) and WORKSPACE_ID.fullmatch(found) else None)
+        workspace_id = self._workspace_id or stored_workspace_id(self.user_options)
         if workspace_id is None:
             return
         self._run = LocalRun.found(self._volumes, workspace_id)
@@ -118,7 +104,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
             environment = self._environment(spec, run)
             self._ssh_files = await self._files_for_ssh(spec)
             self.step(40, "Starting the workspace")
-            await self._in_thread(partial(run.start, self._program(spec, run), environment, self._plan(spec)))
+            await self._in_thread(partial(run.start, self._program(spec), environment, self._plan(spec)))
             run.remember_inner()
             await self._tell_limits()
             self.step(60, "Waiting for the workspace to answer")
@@ -205,11 +191,9 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
             places=run.places(plan),
         )
 
-    def _program(self, spec: LaunchSpec, run: LocalRun) -> list[str]:
+    def _program(self, spec: LaunchSpec) -> list[str]:
         """The server inside. Kernels speak over unix sockets: a port on the loopback would be every neighbour's."""
         transport = ["--KernelManager.transport=ipc"] if self.sandbox else []
-        if not self.sandbox and os.geteuid() == 0:
-            transport.append("--ServerApp.allow_root=True")  # there, everybody is trusted with what the platform may do
         # in the sandbox it is uid 1000; without one it is this account, and Jupyter refuses root unless it is told
         as_root = ["--allow-root"] if not self.sandbox and os.geteuid() == 0 else []
         return [

@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ark_extensions.domain.ssh_access import RUN_FILES
 from ark_extensions.domain.workspaces import LaunchSpec, Mount
@@ -22,7 +22,7 @@ from ark_spawner import disks, identity, sandbox, ssh
 from ark_spawner import filesystem as fs
 from ark_spawner.cgroups import ControlGroups, Group
 from ark_spawner.environment import Places
-from ark_spawner.failures import StartFailure
+from ark_spawner.failures import DIED, StartFailure
 from ark_spawner.processes import (
     JOIN_FAILED,
     MARK_FAILED,
@@ -37,17 +37,21 @@ from ark_spawner.processes import (
     write_mark,
 )
 
-if TYPE_CHECKING:
-    from ark_spawner.local import Volumes
-
 LAUNCH, GROUP, PROCESS, INNER, LOG = "launch.json", "group.json", "process", "inner", "server.log"
 LOG_MAX, LOG_KEPT, TAIL = 4 * 1024 * 1024, 256 * 1024, 4000
 TERM_SECONDS, KILL_SECONDS, MARK_SECONDS = 6.0, 3.0, 5.0
-DIED = Sentence(
-    "The workspace's server ended while it was starting (exit code {exit_code}). Nothing is charged. "
-    "Start it again, or choose another image."
-)
 UNSEEN_PYTHON = Sentence("This image's Python lies where a workspace cannot see it. Tell an operator.")
+
+
+class Volumes(Protocol):
+    """Where disks lie; `ark_extensions.volumes` has the adapter."""
+
+    def data_disk(self, workspace_id: str) -> Path: ...
+    def netdisk(self, owner: str) -> Path: ...
+    def item(self, mount: Mount) -> Path: ...
+    def run_dir(self, workspace_id: str) -> Path: ...
+    def find_run_dir(self, workspace_id: str) -> Path | None: ...
+    def remove_run_dir(self, workspace_id: str) -> None: ...
 
 
 @dataclass(frozen=True)

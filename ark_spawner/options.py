@@ -18,3 +18,11 @@ def workspace_id(user_options: object) -> str:
     if not isinstance(value, str) or not WORKSPACE_ID.fullmatch(value):
         raise Malformed("This is not the id of a workspace. Start the workspace from the console.", code="unknown_options")
     return value
+
+
+def stored_workspace_id(user_options: object) -> str | None:
+    """The id in options that the Hub has stored; None where they are of any other shape."""
+    try:
+        return workspace_id(user_options)
+    except Malformed:
+        return None

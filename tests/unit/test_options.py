@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ark_extensions.domain.errors import Malformed
-from ark_spawner.options import workspace_id
+from ark_spawner.options import stored_workspace_id, workspace_id
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -15,7 +15,8 @@ JSON = st.recursive(
 
 
 def test_the_one_shape_is_accepted() -> None:
-    assert workspace_id({"workspace": "94e14ef9fbf6434c98250fab834d912e"}) == "94e14ef9fbf6434c98250fab834d912e"
+    options = {"workspace": "94e14ef9fbf6434c98250fab834d912e"}
+    assert workspace_id(options) == stored_workspace_id(options) == "94e14ef9fbf6434c98250fab834d912e"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_every_other_shape_is_refused_in_a_plain_sentence(options: object) -> No
         workspace_id(options)
     assert "console" in str(refusal.value)
     assert len(str(refusal.value)) < 200, "what was sent is not repeated"
+    assert stored_workspace_id(options) is None
 
 
 @given(JSON)
