@@ -126,8 +126,8 @@ def token(name: str, expires: str, note: str) -> None:
 
 def token_scopes(name: str) -> list[str]:
     """The user's whole account: the console's API, and their own servers."""
-    own = ["servers", "access:servers", "read:users", "read:servers", "list:servers"]
-    return ["custom:ark:account", "access:services!service=console", *(f"{scope}!user={name}" for scope in own if scope != "list:servers")]
+    own = ("servers", "access:servers", "read:users", "read:servers")
+    return ["custom:ark:account", "access:services!service=console", *(f"{scope}!user={name}" for scope in own)]
 
 
 def _check_name(name: str) -> None:

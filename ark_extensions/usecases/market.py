@@ -141,10 +141,15 @@ def list_items(storage: Storage, *, kind: str) -> list[ItemView]:
 def set_nodes(storage: Storage, *, nodes: Sequence[Node]) -> None:
     """Replace what the platform knows of its machines."""
     with storage.write() as connection:
-        connection.execute(t.nodes.delete())
-        if nodes:
-            rows = [{"name": n.name, "vcpu": n.vcpu, "memory_mib": n.memory_mib, "gpus": [list(g) for g in n.gpus]} for n in nodes]
-            connection.execute(t.nodes.insert(), rows)
+        write_nodes(connection, nodes)
+
+
+def write_nodes(connection: Connection, nodes: Sequence[Node]) -> None:
+    """`set_nodes` within the caller's transaction."""
+    connection.execute(t.nodes.delete())
+    if nodes:
+        rows = [{"name": n.name, "vcpu": n.vcpu, "memory_mib": n.memory_mib, "gpus": [list(g) for g in n.gpus]} for n in nodes]
+        connection.execute(t.nodes.insert(), rows)
 
 
 def _upsert(connection: Connection, table: Any, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:

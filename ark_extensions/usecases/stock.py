@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from ark_extensions.domain.offers import Claim, Node, with_claimed_devices
 from ark_extensions.storage import Storage
-from ark_extensions.storage import tables as t
-from ark_extensions.usecases.market import read_claims, read_nodes
+from ark_extensions.usecases.market import read_claims, read_nodes, write_nodes
 
 
 def refresh_stock(storage: Storage, *, nodes: Sequence[Node]) -> bool:
@@ -19,11 +18,7 @@ def refresh_stock(storage: Storage, *, nodes: Sequence[Node]) -> bool:
         if _named(nodes, read_claims(connection)) == read_nodes(connection):
             return False
     with storage.write() as connection:
-        named = _named(nodes, read_claims(connection))
-        connection.execute(t.nodes.delete())
-        if named:
-            rows = [{"name": n.name, "vcpu": n.vcpu, "memory_mib": n.memory_mib, "gpus": [list(g) for g in n.gpus]} for n in named]
-            connection.execute(t.nodes.insert(), rows)
+        write_nodes(connection, _named(nodes, read_claims(connection)))
     return True
 
 

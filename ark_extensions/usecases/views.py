@@ -167,7 +167,7 @@ class TransactionView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A bill line: one run of one workspace."""
+    """One run of one workspace, and what it has cost so far: what is charged of it stands on the bill (`bills.BillLine`)."""
 
     id: str
     workspace_name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from sqlalchemy import func, select
 
@@ -10,6 +10,7 @@ from ark_extensions.domain import ledger
 from ark_extensions.domain.metering import cost_micros, elapsed_micros
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
+from ark_extensions.usecases.bills import month_bounds
 from ark_extensions.usecases.charges import read_lots
 from ark_extensions.usecases.purse import read_purse
 from ark_extensions.usecases.views import Page, RunView, TransactionView, WalletView
@@ -43,7 +44,7 @@ def list_transactions(storage: Storage, *, user: str, before: int | None = None,
 
 
 def list_runs(storage: Storage, *, user: str, month: date | None, now: datetime) -> list[RunView]:
-    """The bill: runs that overlap the month (UTC; None: all), newest first."""
+    """Runs that overlap the month (UTC; None: all), newest first, with what each has cost so far, charged or not."""
     r, w, o = t.runs, t.workspaces, t.offers
     query = (
         select(r, w.c.name.label("workspace_name"), o.c.name.label("offer_name"))
@@ -53,8 +54,7 @@ def list_runs(storage: Storage, *, user: str, month: date | None, now: datetime)
         .order_by(r.c.opened_at.desc(), r.c.id)
     )
     if month is not None:
-        first = datetime(month.year, month.month, 1, tzinfo=UTC)
-        following = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
+        first, following = month_bounds(month)
         query = query.where(r.c.opened_at < following, (r.c.closed_at.is_(None)) | (r.c.closed_at >= first))
     with storage.read() as connection:
         rows = connection.execute(query).all()

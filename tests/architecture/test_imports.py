@@ -12,13 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 #: on no floor, by contracts of their own: settings are read by every door, the others run where nothing else is installed
 OWN_CONTRACT = {"settings", "environments", "supervisor", "workspace"}
-#: who asks in which runtime this is; a cluster's own jobs and findings follow from their answers
+#: who asks in which runtime this is, beside `ark doctor`; a cluster's own jobs follow from their answers
 KNOW_THE_RUNTIME = {
     "hub_config/jupyterhub_config.py",
     "ark_extensions/volumes/__init__.py",
     "ark_extensions/nodes/__init__.py",
     "ark_extensions/ssh/connector.py",
-    "ark_extensions/cli/doctor.py",
 }
 
 
@@ -58,4 +57,5 @@ def test_the_map_shows_the_floors_of_the_contract_and_names_every_room() -> None
 def test_few_places_know_their_runtime() -> None:
     product = [path for room in ("ark_extensions", "ark_spawner", "hub_config") for path in (ROOT / room).rglob("*.py")]
     asking = {str(path.relative_to(ROOT)) for path in product if re.search(r"settings\.runtime\b", path.read_text())}
-    assert asking == KNOW_THE_RUNTIME, "let an adapter answer it, or say why in docs/architecture.md"
+    doctors = {name for name in asking if name.startswith("ark_extensions/cli/doctor")}
+    assert asking - doctors == KNOW_THE_RUNTIME, "let an adapter answer it, or say why in docs/architecture.md"

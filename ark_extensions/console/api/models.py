@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
-from ark_extensions.domain.accounts import check_email
 from ark_extensions.domain.autostop import MAX_AHEAD, MAX_IDLE_MINUTES, MIN_IDLE_MINUTES, check_idle_minutes
 from ark_extensions.domain.errors import ArkError, InvalidField
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS, parse_amount
+from ark_extensions.domain.users import check_email
 from ark_extensions.domain.workspaces import DISPLAY_NAME_MAX, NAME_MAX, check_display_name, check_name
 from ark_extensions.usecases.views import WorkspaceOrder
 
