@@ -10,7 +10,7 @@ BOOTSTRAP = ARK_BEGAN=$$(date +%s.%N) $(or $(PYTHON),python3) -m hub_config.boot
 DEV = $$($(or $(PYTHON),python3) -c 'from ark_extensions.environments import environments; print(environments().dev)')/bin
 DIR_OPTION = $(if $(DIR),--dir '$(DIR)')
 
-.PHONY: help up down vscode cluster cluster-down images test soak check format bench lock i18n-extract test-env
+.PHONY: help up down restore vscode cluster cluster-down images test soak check format bench lock i18n-extract test-env
 
 help: ## list what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -23,6 +23,10 @@ up: ## set everything up and start [PORT=8000 DIR=.ark BACKGROUND=1 NO_SANDBOX=1
 
 down: ## stop what `make up` started, workspaces first [DIR=.ark]
 	@$(BOOTSTRAP) down $(DIR_OPTION)
+
+restore: ## put a backup back where nothing is yet [FROM=BACKUP DIR=.ark]
+	@test -n '$(FROM)' || { echo 'Name the backup: make restore FROM=…'; exit 2; }
+	@$(BOOTSTRAP) restore $(DIR_OPTION) '$(FROM)'
 
 vscode: ## try again to build VS Code
 	@$(BOOTSTRAP) vscode

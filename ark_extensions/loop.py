@@ -23,6 +23,8 @@ log = logging.getLogger("ark")
 P = ParamSpec("P")
 T = TypeVar("T")
 
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+TIMES = "%Y-%m-%dT%H:%M:%S%z"
 #: a job that keeps failing is tried at least this often
 LONGEST_PAUSE_SECONDS = 60.0
 #: a pass that is under way at SIGTERM may take this long to end
@@ -102,4 +104,15 @@ async def run_until_sigterm(service: str, jobs: Sequence[Job], *, state_dir: Pat
 
 def log_to_stderr() -> None:
     """One line an event; the supervisor writes stderr to ``logs/<service>.log``."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
+    logging.basicConfig(level=logging.INFO, format=FORMAT, datefmt=TIMES)
+
+
+def log_beside() -> None:
+    """The same lines of our own code in a process whose logging is another's: the Hub's. Once, however often it is asked for."""
+    if log.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(FORMAT, TIMES))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

@@ -10,6 +10,7 @@ from typing import Any
 from jupyterhub.utils import subdomain_hook_idna
 from tornado.httpserver import HTTPServer
 
+from ark_extensions.loop import log_beside
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.web.bodies import IDLE_SECONDS, BoundedServer
@@ -70,6 +71,7 @@ def configure_listener() -> None:
 
 
 def configure_servers(c: Any, settings: Settings) -> None:
+    log_beside()
     c.JupyterHub.allow_named_servers = True
     c.JupyterHub.subdomain_hook = person_domain
     c.JupyterHub.named_server_limit_per_user = settings.max_workspaces_per_user + SPARE_SERVER_ROWS

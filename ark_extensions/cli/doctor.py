@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from urllib.parse import urlsplit
 
 import click
@@ -55,10 +56,14 @@ def doctor(as_json: bool) -> None:
 
 def examine(settings: Settings) -> list[Finding]:
     checks: dict[str, list[Callable[[Settings], Iterator[Finding]]]] = {
-        "local": [records, _sandbox, _limits, _gpus, _editors, _disk, _running],
-        "kubernetes": [records, cluster, _services],
+        "local": [_local_records, _sandbox, _limits, _gpus, _editors, _disk, _running],
+        "kubernetes": [partial(records, runs=True), cluster, _services],
     }
     return [finding for check in checks[settings.runtime] for finding in check(settings)]
+
+
+def _local_records(settings: Settings) -> Iterator[Finding]:
+    yield from records(settings, runs=lock.holder(settings.state_dir) is not None)
 
 
 def _sandbox(settings: Settings) -> Iterator[Finding]:

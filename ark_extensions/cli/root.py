@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ark_extensions.cli.assets import asset
+from ark_extensions.cli.backup import backup, restore
 from ark_extensions.cli.books import books
 from ark_extensions.cli.catalog import catalog
 from ark_extensions.cli.doctor import doctor
 from ark_extensions.cli.installation import NotSetUp, installation
+from ark_extensions.cli.logs import logs
 from ark_extensions.cli.money import acts, price, revenue, transfer, voucher
 from ark_extensions.cli.netdisk import netdisk
 from ark_extensions.cli.people import token, user
@@ -68,5 +70,7 @@ def main() -> None:
     """
 
 
-for command in (up, down, status, prepare, user, token, catalog, asset, books, voucher, price, transfer, revenue, acts, netdisk, doctor):
+for command in (up, down, status, prepare, user, token, catalog, asset, books, voucher, price, transfer, revenue, acts, netdisk):
+    main.add_command(command)
+for command in (doctor, logs, backup, restore):
     main.add_command(command)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
+from ark_extensions.loop import log_to_stderr
 from ark_extensions.netdisk.app import serve
 from ark_extensions.settings import Settings
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr()
     asyncio.run(serve(Settings()))

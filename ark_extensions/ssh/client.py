@@ -217,6 +217,14 @@ class Client(asyncssh.SSHServer):
         tally, now = self._gateway.tally, utc_now()
         opened = SessionOpened(session.id, target.workspace_id, self.holder.owner, self.fingerprint, self.address, now)
         tally.report.opened.append(opened)
+        log.info(
+            "ssh: session=%s workspace=%s owner=%s address=%s key=%s begins",
+            session.id,
+            target.workspace_id,
+            opened.owner,
+            self.address,
+            self.fingerprint,
+        )
         tally.totals["sessions"] += 1
         return pipe
 
@@ -225,3 +233,4 @@ class Client(asyncssh.SSHServer):
         if session is not None and session.workspace_id:
             self._gateway.tally.totals["bytes"] += session.traffic.moved
             self._gateway.tally.report.closed[session_id] = utc_now()
+            log.info("ssh: session=%s workspace=%s bytes=%d ended", session_id, session.workspace_id, session.traffic.moved)

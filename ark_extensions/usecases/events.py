@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, event, func, select
 
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import events, workspaces
 from ark_extensions.usecases.views import EventView, Page, Sentence
 
+log = logging.getLogger("ark")
+
 PLATFORM = "platform"
 #: raw detail is bounded: a log tail fits, a runaway log does not
 DETAIL_MAX_CHARS = 16_000
+#: what of an event's detail stands in the log
+SHORT = ("launch_id", "node", "price_version", "reason", "exit_code", "code", "pod", "request_id")
+LEVELS = {"warning": logging.WARNING, "error": logging.WARNING}
 
 
 def _bounded(detail: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -34,7 +41,7 @@ def emit(
     actor: str = PLATFORM,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record an event within the caller's transaction."""
+    """Record an event within the caller's transaction; the log of this process has it as one line when that commits."""
     connection.execute(
         events.insert().values(
             workspace_id=workspace_id,
@@ -48,6 +55,30 @@ def emit(
             detail=_bounded(detail),
         )
     )
+    line = log_line(workspace_id, owner, kind, message, actor, detail or {})
+    level = LEVELS.get(severity, logging.INFO)
+    event.listen(connection, "commit", lambda _: log.log(level, "%s", line), once=True)
+
+
+def log_line(workspace_id: str, owner: str, kind: str, message: Sentence, actor: str, detail: Mapping[str, Any]) -> str:
+    """``workspace=… event=… owner=… actor=… launch_id=… said="…"``: one line whatever was typed, found by the workspace's id.
+    Of the detail only what is short: ids, machines, codes, never the end of a log."""
+    known = {"workspace": workspace_id, "event": kind, "owner": owner, "actor": actor}
+    known |= {name: detail[name] for name in SHORT if detail.get(name) is not None}
+    words = " ".join(f"{name}={_word(value)}" for name, value in known.items())
+    return f"{words} said={json.dumps(_said(message), ensure_ascii=False)}"
+
+
+def _word(value: Any) -> str:
+    text = str(value)[:200]
+    return text if text.isascii() and text.isprintable() and not set(text) & set(' "=\\') else json.dumps(text)
+
+
+def _said(message: Sentence) -> str:
+    try:
+        return message.msgid.format_map(message.params)[:500]
+    except (KeyError, IndexError, ValueError):
+        return message.msgid
 
 
 def event_of(row: Row[Any]) -> EventView:

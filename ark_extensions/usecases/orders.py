@@ -174,5 +174,6 @@ def _record(connection: Connection, user: str, name: str, order: WorkspaceOrder,
         )
     )
     message = Sentence("Ordered: {offer}, image {image}.", {"offer": resolved.compute.offer.name, "image": resolved.image.name})
-    emit(connection, workspace_id=workspace_id, owner=user, at=now, kind="ordered", message=message, actor=user)
+    detail = {"request_id": order.request_id, "price_version": resolved.compute.price_version_id}
+    emit(connection, workspace_id=workspace_id, owner=user, at=now, kind="ordered", message=message, actor=user, detail=detail)
     return workspace_id

@@ -1,4 +1,4 @@
-"""`python3 -m hub_config.bootstrap up|down|test-env|vscode`: what the Makefile calls."""
+"""`python3 -m hub_config.bootstrap up|down|restore|test-env|vscode`: what the Makefile calls."""
 
 from __future__ import annotations
 

@@ -88,6 +88,17 @@ def vscode(arguments: argparse.Namespace) -> int:
     return set_up(request, built, ["node", "code_server"])
 
 
+def restore(arguments: argparse.Namespace) -> int:
+    """A backup comes to a machine that may have nothing yet: build what `ark restore` runs in, then hand over to it."""
+    request = replace(_request(arguments), starts=False, sandbox=False, vscode=False)
+    built = environments(request.cache)
+    if (status := set_up(request, built, ["hub"])) != 0:
+        return status
+    command, environment = ark_command(request, built, "restore", str(Path(arguments.source).expanduser().resolve()))
+    sys.stdout.flush()
+    os.execve(command[0], command, environment)
+
+
 def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
     """Preflight, packages, environments. Status 0: everything ``wanted`` is there."""
     python = machine.workspace_python() or machine.any_python()
@@ -125,9 +136,14 @@ def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
 
 def ark_up(request: Request, built: Environments) -> tuple[list[str], dict[str, str]]:
     """The command line and environment of `ark up`."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "ARK_STATE_DIR": str(request.state_dir), "ARK_CACHE_DIR": str(request.cache)}
-    command = [str(built.hub / "bin/python"), "-m", "ark_extensions.cli", "up", "--host", request.host, "--port", str(request.port)]
+    command, environment = ark_command(request, built, "up", "--host", request.host, "--port", str(request.port))
     return (command if request.sandbox else [*command, "--no-sandbox"]), environment
+
+
+def ark_command(request: Request, built: Environments, *words: str) -> tuple[list[str], dict[str, str]]:
+    """The command line and environment of an `ark` command."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "ARK_STATE_DIR": str(request.state_dir), "ARK_CACHE_DIR": str(request.cache)}
+    return [str(built.hub / "bin/python"), "-m", "ark_extensions.cli", *words], environment
 
 
 def install_packages(names: Sequence[str], steps: Steps) -> None:
@@ -215,7 +231,7 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("up", up), ("down", down), ("test-env", test_environment), ("vscode", vscode)):
+    for name, run in (("up", up), ("down", down), ("restore", restore), ("test-env", test_environment), ("vscode", vscode)):
         command = commands.add_parser(name)
         command.set_defaults(run=run, host=None, port=None, dir=None, no_sandbox=False, no_vscode=False, pytorch=False, background=False)
         command.add_argument("--dir", metavar="DIR", help="where all state lives")
@@ -224,6 +240,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--port", type=_port)
             for flag in ("--background", "--no-sandbox", "--no-vscode", "--pytorch"):
                 command.add_argument(flag, action="store_true")
+        if name == "restore":
+            command.add_argument("source", metavar="BACKUP", help="the directory that `ark backup` wrote")
         if name == "test-env":
             command.add_argument("--only-dev", action="store_true")
             command.add_argument("--no-vscode", action="store_true")
