@@ -22,6 +22,7 @@ DEPTH_MAX = 100
 GIB = 1024**3
 #: what stays readable in a stored or displayed path: all printable ASCII but the escape itself
 _READABLE = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HEX_LENGTH = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 
 
@@ -70,7 +71,7 @@ def parse_path(text: str, *, field: str = "path") -> str:
     if "\0" in text:
         raise InvalidField("A path cannot contain a NUL character.", field=field)
     parts = [part for part in text.split("/") if part]
-    if any(part in (".", "..") for part in parts):
+    if "." in parts or ".." in parts:
         raise InvalidField("A path cannot contain “.” or “..” as a name.", field=field)
     try:
         raw = os.fsencode("/".join(parts))
@@ -80,7 +81,7 @@ def parse_path(text: str, *, field: str = "path") -> str:
         raise InvalidField(
             "A path has at most {bytes} bytes and {depth} folders in each other.", field=field, bytes=PATH_MAX_BYTES, depth=DEPTH_MAX
         )
-    if any(len(os.fsencode(part)) > NAME_MAX_BYTES for part in parts):
+    if len(raw) > NAME_MAX_BYTES and any(len(os.fsencode(part)) > NAME_MAX_BYTES for part in parts):
         raise InvalidField("A name has at most {bytes} bytes.", field=field, bytes=NAME_MAX_BYTES)
     return os.fsdecode(raw)
 
@@ -90,14 +91,16 @@ def parse_new_path(text: str, *, field: str = "path") -> str:
     path = parse_path(text, field=field)
     if not path:
         raise InvalidField("Give it a name.", field=field)
-    if any(ord(c) < 0x20 or ord(c) == 0x7F for c in path):
+    if _CONTROL.search(path):
         raise InvalidField("A name cannot contain line breaks or control characters.", field=field)
     return path
 
 
 def decode_url_path(quoted: str, *, field: str = "path") -> str:
     """A percent-encoded URL path → path. An encoded slash does not become a separator: it is refused."""
-    if re.search(r"%2f", quoted, re.IGNORECASE):
+    if "%" not in quoted and quoted.isascii():
+        return parse_path(quoted, field=field)
+    if "%2f" in quoted.lower():
         raise InvalidField("A name cannot contain a slash.", field=field)
     return parse_path(os.fsdecode(unquote_to_bytes(quoted)), field=field)
 

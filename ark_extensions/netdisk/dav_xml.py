@@ -120,6 +120,8 @@ def href(path: str, *, folder: bool) -> str:
 
 def text(value: str) -> str:
     """Text that XML 1.0 can hold: control characters become �."""
+    if value.isprintable():
+        return escape(value)
     return escape(
         "".join(c if c in "\t\n\r" or 0x20 <= ord(c) < 0xD800 or 0xE000 <= ord(c) < 0xFFFE or ord(c) > 0xFFFF else "�" for c in value)
     )
@@ -163,6 +165,13 @@ def live(name: str, entry: Entry, locks: str, quota: tuple[int, int]) -> str | N
     return make(entry, locks, quota) if make else None
 
 
+@lru_cache(maxsize=64)
+def _plan(names: tuple[str, ...], is_folder: bool) -> tuple[list[Live], str]:
+    """(what makes each property that there is, the names of the others)."""
+    have = _OF_FOLDERS if is_folder else _OF_FILES
+    return [have[name] for name in names if name in have], "".join(empty(name) for name in names if name not in have)
+
+
 def empty(name: str) -> str:
     """A property's name alone."""
     namespace, _, local = name[1:].rpartition("}") if name.startswith("{") else ("", "", name)
@@ -178,7 +187,11 @@ def propstat(content: str, status: str) -> str:
 def found(asked: tuple[str, Sequence[str]], path: str, entry: Entry, dead: Mapping[str, str], locks: str, quota: tuple[int, int]) -> str:
     """One ``response`` of a PROPFIND."""
     kind, names = asked
-    if kind == "propname":
+    if kind == "prop" and not dead:
+        makers, missing_names = _plan(tuple(names), entry.is_folder)
+        body = propstat("".join([make(entry, locks, quota) for make in makers]), "200 OK") if makers or not missing_names else ""
+        body += propstat(missing_names, "404 Not Found") if missing_names else ""
+    elif kind == "propname":
         have = [empty(name) for name in LIVE if live(name, entry, "", quota) is not None] + [empty(name) for name in dead]
         body = propstat("".join(have), "200 OK")
     else:

@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 
 from ark_extensions.domain.files import GIB, Full, Limits, Usage, check_fits
 from ark_extensions.netdisk.kernel import boot_id
+from ark_extensions.netdisk.placing import Queue
 from ark_extensions.netdisk.tree import Tree
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
@@ -46,9 +47,10 @@ def utc_now() -> datetime:
 class Desk:
     """Used in the event loop only; the tree's methods in threads."""
 
-    def __init__(self, owner: str, tree: Tree, view: netdisk.NetdiskView, locks: list[Lock]) -> None:
+    def __init__(self, owner: str, tree: Tree, small_files: Queue, view: netdisk.NetdiskView, locks: list[Lock]) -> None:
         self.owner = owner
         self.tree = tree
+        self.small_files = small_files
         self.usage = view.usage
         self.limits = view.limits
         #: by unfinished tus uploads, and by requests under way
@@ -86,12 +88,17 @@ class Desk:
         if incoming.bytes + self.reserved.bytes > max(0, disk.f_bavail * disk.f_frsize - KEPT_FREE_BYTES) and incoming.bytes:
             raise Full("The disk under the netdisk is full. Nothing of this was kept; tell your administrator.", code="disk_full")
 
+    def promise(self, incoming: Usage) -> Promise:
+        """Room for ``incoming`` until it is given back; raises Full."""
+        promise = Promise(self)
+        promise.more(incoming)
+        return promise
+
     @contextmanager
     def admitted(self, incoming: Usage) -> Iterator[Promise]:
         """Room for ``incoming`` while the block runs."""
-        promise = Promise(self)
+        promise = self.promise(incoming)
         try:
-            promise.more(incoming)
             yield promise
         finally:
             promise.give_back()
@@ -191,7 +198,7 @@ class Office:
         tree = await self.on_disk(lambda: Tree(self.volumes.netdisk(owner)))
         # before anybody can stage something new
         leftovers = await self.on_disk(tree.left_behind, frozenset(upload.id for upload in uploads))
-        desk = Desk(owner, tree, view, locks)
+        desk = Desk(owner, tree, Queue(tree, self.on_disk), view, locks)
         desk.promised = {upload.id: upload.length - upload.durable_bytes for upload in uploads}
         desk.told_full = await self.use(netdisk_full.is_told_full, owner=owner)
         desk.may_have_properties = await self.use(netdisk_dav.has_properties, owner=owner)

@@ -1,7 +1,7 @@
 """The system calls that Python does not have and that isolation rests on: openat2, renameat2, syncfs.
 
 Promises: `open_beneath` never returns a descriptor of something outside ``dir_fd``'s tree, whatever links, mounts of
-processes or renames go on meanwhile: the kernel checks every component as it walks. All calls release the GIL.
+processes or renames go on meanwhile: the kernel checks every component as it walks. All calls that may wait release the GIL.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from ark_extensions.netdisk.renaming import exchange, no_replace
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+#: for calls that never wait: other threads need not be let in for them, which would cost more than the call
+_at_once = ctypes.PyDLL(None, use_errno=True)
+_at_once.syscall.restype = ctypes.c_long
 
 #: the same numbers on every architecture since the tables were unified; renameat2 is older
 _OPENAT2 = 437
@@ -58,7 +61,7 @@ def open_beneath(dir_fd: int, path: str, flags: int, mode: int = 0) -> int:
 def look_in_memory(dir_fd: int, path: str) -> int:
     """As `open_beneath` with O_PATH, but BlockingIOError instead of waiting for a disk."""
     how = _How(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED)
-    fd = _libc.syscall(_OPENAT2, dir_fd, os.fsencode(path or "."), ctypes.byref(how), ctypes.sizeof(how))
+    fd = _at_once.syscall(_OPENAT2, dir_fd, os.fsencode(path or "."), ctypes.byref(how), ctypes.sizeof(how))
     if fd < 0:
         raise _failed()
     return int(fd)

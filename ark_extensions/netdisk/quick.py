@@ -51,6 +51,7 @@ _USUAL = {name: name.lower() for name in KNOWN_HEADERS}
 _KNOWN = frozenset(_USUAL.values())
 #: of a PROPFIND's body
 QUESTION_MAX = 2048
+READ_BYTES = 16 * 1024
 END_OF_HEAD = rb"\r?\n\r?\n"
 
 
@@ -80,6 +81,7 @@ class QuickConnection(HTTP1ServerConnection):
     def __init__(self, stream: IOStream, params: Any, context: object, door: Door) -> None:
         super().__init__(stream, params, context)
         self._door = door
+        self._server_reads = stream.read_chunk_size
 
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
         try:
@@ -95,6 +97,7 @@ class QuickConnection(HTTP1ServerConnection):
 
     async def _leave_to_the_server(self, delegate: HTTPServerConnectionDelegate) -> bool:
         """→ whether the connection goes on."""
+        self.stream.read_chunk_size = self._server_reads
         connection = HTTP1Connection(self.stream, False, self.params, self.context)
         goes_on = await connection.read_response(delegate.start_request(self, connection))
         await asyncio.sleep(0)
@@ -102,6 +105,7 @@ class QuickConnection(HTTP1ServerConnection):
 
     async def _take_plain(self) -> bool:
         """Answer the next request; False: it is not plain, and not a byte of it is lost."""
+        self.stream.read_chunk_size = READ_BYTES  # each read clears a buffer of this size first
         head = await self._within(
             self.params.header_timeout, self.stream.read_until_regex(END_OF_HEAD, max_bytes=self.params.max_header_size)
         )

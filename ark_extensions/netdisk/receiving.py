@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,8 +17,9 @@ from tornado.iostream import IOStream
 from ark_extensions.domain.errors import Malformed
 from ark_extensions.domain.files import Checksum, ChecksumMismatch, Usage
 from ark_extensions.netdisk.desk import Desk, Office, Promise
+from ark_extensions.netdisk.placing import Small
 from ark_extensions.netdisk.pulling import PULL_FROM, Pull
-from ark_extensions.netdisk.refusals import Exists, refusing
+from ark_extensions.netdisk.refusals import Exists
 from ark_extensions.netdisk.sink import Sink
 from ark_extensions.netdisk.tree import Entry, Tree, entry_at, entry_of
 
@@ -45,7 +45,6 @@ class Receiver:
         self._office = office
         self._desk = desk
         self._arrival = arrival
-        self._held = ExitStack()
         self._promise: Promise | None = None
         self._name = ""
         self._fd = -1
@@ -61,14 +60,14 @@ class Receiver:
             self.begin_small()
             return
         await self._office.on_disk(check_place, tree, arrival.path)
-        self._promise = self._held.enter_context(self._desk.admitted(Usage(arrival.length or 0, 1)))
+        self._promise = self._desk.promise(Usage(arrival.length or 0, 1))
         self._name, self._fd = await self._office.on_disk(tree.stage)
         algorithm = arrival.checksum.algorithm if arrival.checksum else None
         self._sink = Sink(self._fd, self._office.on_disk, path=arrival.path, algorithm=algorithm)
 
     def begin_small(self) -> None:
         """As `begin`, for a file of at most ``SMALL`` bytes: what it cannot see without a disk is refused by `finish`."""
-        self._promise = self._held.enter_context(self._desk.admitted(Usage(self._arrival.length or 0, 1)))
+        self._promise = self._desk.promise(Usage(self._arrival.length or 0, 1))
         self._small = bytearray()
 
     def take_small(self, chunk: bytes) -> None:
@@ -101,8 +100,12 @@ class Receiver:
             check(there)
 
         async with self._desk.alone(arrival.path):
-            place = self._publish if self._small is None else self._place_small
-            path, freed, entry = await self._office.on_disk(place, look)
+            if self._small is not None:
+                small = Small(arrival.path, self._small, arrival.on_conflict, arrival.modified, look)
+                placed = await self._desk.small_files.place(small)
+                path, freed, entry = placed.path, placed.freed, placed.entry
+            else:
+                path, freed, entry = await self._office.on_disk(self._publish, look)
         self._name = ""
         is_new = seen[-1] is None or path != arrival.path
         self._desk.account(Usage(entry.allocated - freed, 1 if is_new else 0))
@@ -120,19 +123,6 @@ class Receiver:
             raise Malformed("The request ended before the file did.")
         if self._arrival.checksum is not None and digest != self._arrival.checksum.digest:
             raise ChecksumMismatch("What arrived is not what was sent: the checksum differs. Upload it again.")
-
-    def _place_small(self, look: Callable[[Entry | None], None]) -> tuple[str, int, Entry]:
-        self._name, self._fd = self._desk.tree.stage()
-        try:
-            with refusing(self._arrival.path):
-                os.write(self._fd, self._small or b"")
-            return self._publish(look)
-        except BaseException:
-            self._desk.tree.discard(self._name)
-            raise
-        finally:
-            os.close(self._fd)
-            self._name, self._fd = "", -1
 
     @property
     def holds(self) -> bool:
@@ -162,7 +152,8 @@ class Receiver:
             await self._office.on_disk(os.close, fd)
         if name:
             await self._office.on_disk(self._desk.tree.discard, name)
-        self._held.close()
+        if self._promise is not None:
+            self._promise.give_back()
         self._promise, self._sink = None, None
 
 

@@ -130,26 +130,34 @@ class Tree:
     @contextmanager
     def parent(self, path: str) -> Iterator[tuple[int, str]]:
         """(descriptor of the folder that holds ``path``, the name in it); raises NoParent."""
+        fd = self.open_parent(path)
+        try:
+            yield fd, split(path)[1]
+        finally:
+            os.close(fd)
+
+    def open_parent(self, path: str) -> int:
+        """As `parent`; the caller closes it."""
         folder, name = split(path)
         if not name:
             raise Forbidden("The netdisk itself cannot be changed like this.", code="root")
         try:
-            fd = kernel.open_beneath(self.data_fd, folder, _FOLDER)
+            return kernel.open_beneath(self.data_fd, folder, _FOLDER)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise NoParent("The folder “{name}” is not there. Make it first.", name=shown(folder)) from error
             raise refusal(error, folder) from error
-        try:
-            yield fd, name
-        finally:
-            os.close(fd)
 
     # making
 
-    def give(self, fd: int) -> None:
-        """Make a file or folder that we made the user's own: workspaces have the tree's uid, the service may be root."""
+    def owner(self) -> int:
+        """The uid that what we make here has to be given to; 0: nobody. Workspaces have the tree's uid, the service may be root."""
         # asked each time: the first workspace's start gives the tree to its user
-        if self._gives and (uid := os.fstat(self.data_fd).st_uid):
+        return os.fstat(self.data_fd).st_uid if self._gives else 0
+
+    def give(self, fd: int) -> None:
+        """Make a file or folder that we made the user's own."""
+        if uid := self.owner():
             os.fchown(fd, uid, uid)
 
     def make_folder(self, path: str) -> None:
@@ -173,12 +181,13 @@ class Tree:
                 if not self.look(done).is_folder:
                     raise
 
-    def stage(self) -> tuple[str, int]:
-        """(name, descriptor for reading and writing) of a new empty file that nobody else can name."""
+    def stage(self, owner: int | None = None) -> tuple[str, int]:
+        """(name, descriptor for reading and writing) of a new empty file that nobody else can name. ``owner``: as `owner` just said."""
         name = f"{self._run}{next(self._names):08x}"
         with refusing(""):
             fd = self.open_staged(name, create=True)
-            self.give(fd)
+            if uid := self.owner() if owner is None else owner:
+                os.fchown(fd, uid, uid)
             return name, fd
 
     def open_staged(self, name: str, *, create: bool = False) -> int:
@@ -203,22 +212,27 @@ class Tree:
     ) -> tuple[str, int]:
         """Put a staged file under ``path``: synced, renamed, the folder synced. ``check`` sees what is there now and may
         refuse. → (the path it got, bytes freed by what it replaced)."""
-        if modified is not None:
-            moment = int(modified.timestamp()) * 10**9 + modified.microsecond * 1000
-            os.utime(fd, ns=(moment, moment))
+        set_time(fd, modified)
         with refusing(path):
             os.fsync(fd)
-        with self.parent(path) as (folder, leaf), refusing(path):
-            there = entry_at(folder, leaf)
-            check(there)
-            if there is not None and there.is_folder and on_conflict == "replace":
-                raise Exists("“{name}” is a folder.", code="is_folder", name=shown(path))
-            if there is not None and there.kind == "file" and on_conflict == "replace":
-                os.fchmod(fd, stat.S_IMODE(os.stat(leaf, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777)
-            final = rename_into(self.staging_fd, name, folder, leaf, on_conflict)
+        with self.parent(path) as (folder, _leaf), refusing(path):
+            final, replaced = self.put_in_place(name, fd, folder, path, on_conflict=on_conflict, check=check)
             os.fsync(folder)
-        replaced = there.allocated if there is not None and on_conflict == "replace" else 0
         return join(split(path)[0], final), replaced
+
+    def put_in_place(
+        self, name: str, fd: int, folder: int, path: str, *, on_conflict: str, check: Callable[[Entry | None], None] = lambda _: None
+    ) -> tuple[str, int]:
+        """The step of `publish` between the two syncs; ``folder`` is that of ``path``. → (the name it got, bytes freed)."""
+        leaf = split(path)[1]
+        there = entry_at(folder, leaf)
+        check(there)
+        if there is not None and there.is_folder and on_conflict == "replace":
+            raise Exists("“{name}” is a folder.", code="is_folder", name=shown(path))
+        if there is not None and there.kind == "file" and on_conflict == "replace":
+            os.fchmod(fd, stat.S_IMODE(os.stat(leaf, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777)
+        final = rename_into(self.staging_fd, name, folder, leaf, on_conflict)
+        return final, there.allocated if there is not None and on_conflict == "replace" else 0
 
     # moving
 
@@ -291,6 +305,12 @@ class Tree:
 def _own_folder(corner: Path, name: str) -> int:
     corner.joinpath(name).mkdir(mode=0o700, exist_ok=True)
     return os.open(corner / name, _FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def set_time(fd: int, modified: datetime | None) -> None:
+    if modified is not None:
+        moment = int(modified.timestamp()) * 10**9 + modified.microsecond * 1000
+        os.utime(fd, ns=(moment, moment))
 
 
 def entry_at(folder: int, name: str) -> Entry | None:
