@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
@@ -21,17 +21,17 @@ from ark_extensions.netdisk.receiving import Arrival, Receiver
 from ark_extensions.netdisk.refusals import Exists
 from ark_extensions.netdisk.sending import attachment, send_file
 from ark_extensions.netdisk.session import SessionHandler
+from ark_extensions.netdisk.taking import TakesAFile
 from ark_extensions.netdisk.zipping import check_zip, write_zip
 
 ZIPS_EACH = 3
 
 
 @stream_request_body
-class FileContent(ApiHandler):
+class FileContent(TakesAFile, ApiHandler):
     """GET: the file, to save. PUT: a whole file in one request, folders above it made; ``?on_conflict=``."""
 
     body_max = None
-    receiver: Receiver | None = None
 
     async def begin(self) -> None:
         await super().begin()
@@ -60,22 +60,6 @@ class FileContent(ApiHandler):
     async def take(self, chunk: bytes) -> None:
         if self.receiver is not None:
             await self.receiver.take(chunk)
-
-    @property
-    def pulls(self) -> bool:
-        return self.receiver is not None and self.receiver.pulls
-
-    async def pull(self, stream: IOStream) -> None:
-        assert self.receiver is not None
-        await self.receiver.pull(stream)
-
-    @property
-    def holds(self) -> bool:
-        return self.receiver is not None and self.receiver.holds
-
-    async def release(self) -> None:
-        if self.receiver is not None:
-            await self.receiver.release()
 
     async def put(self, quoted: str) -> None:
         if not self.body_arrived():

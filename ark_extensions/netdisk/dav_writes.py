@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from tornado.iostream import IOStream
-
 from ark_extensions.domain.errors import Forbidden, Malformed, NotFound
 from ark_extensions.domain.files import Usage, is_inside, parse_checksum, parse_new_path
 from ark_extensions.netdisk.conditions import etag_matches, parse_depth, parse_overwrite, path_of_url
@@ -19,14 +17,13 @@ from ark_extensions.netdisk.dav import DavReading, UnsupportedBody, refuse_root
 from ark_extensions.netdisk.handlers import PreconditionFailed, one_header
 from ark_extensions.netdisk.receiving import Arrival, Receiver
 from ark_extensions.netdisk.removing import remove_in_background
+from ark_extensions.netdisk.taking import TakesAFile
 from ark_extensions.netdisk.trashing import throw_away
 from ark_extensions.netdisk.tree import Entry
 from ark_extensions.usecases import netdisk_dav
 
 
-class DavHandler(DavReading):
-    receiver: Receiver | None = None
-
+class DavHandler(TakesAFile, DavReading):
     # PUT
 
     async def begin_put(self) -> None:
@@ -48,22 +45,6 @@ class DavHandler(DavReading):
     async def take_put(self, chunk: bytes) -> None:
         assert self.receiver is not None
         await self.receiver.take(chunk)
-
-    @property
-    def pulls(self) -> bool:
-        return self.receiver is not None and self.receiver.pulls
-
-    async def pull(self, stream: IOStream) -> None:
-        assert self.receiver is not None
-        await self.receiver.pull(stream)
-
-    @property
-    def holds(self) -> bool:
-        return self.receiver is not None and self.receiver.holds
-
-    async def release(self) -> None:
-        if self.receiver is not None:
-            await self.receiver.release()
 
     async def put(self) -> None:
         if not self.body_arrived():
