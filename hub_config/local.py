@@ -16,14 +16,10 @@ from ark_spawner.local import ArkLocalSpawner
 from hub_config.base import CONSOLE
 
 
-def control_groups(state_dir: Path) -> ControlGroups:
-    """The control groups of the installation in this state directory: `ark doctor` asks them what they can limit."""
-    return _control_groups(hashlib.sha256(str(state_dir).encode()).hexdigest()[:12])
-
-
 @cache
-def _control_groups(installation: str) -> ControlGroups:
-    return ControlGroups(installation)
+def control_groups(state_dir: Path) -> ControlGroups:
+    """The control groups of the installation in this state directory: made once, because making them may move this process."""
+    return ControlGroups(hashlib.sha256(str(state_dir).encode()).hexdigest()[:12])
 
 
 def configure(c: Any, settings: Settings) -> None:

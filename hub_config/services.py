@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from ark_extensions.settings import Settings
+from ark_extensions.web.tokens import ACCOUNT_SCOPE
 from hub_config.base import CONSOLE
 
-ACCOUNT = "custom:ark:account"
 USE_CONSOLE = "access:services!service=console"
 USE_NETDISK = "access:services!service=netdisk"
 #: what the console may do with a signed-in user's token, beside opening the console itself
-CONSOLE_TOKEN_SCOPES = [ACCOUNT, USE_CONSOLE, "read:users!user", "servers!user"]
+CONSOLE_TOKEN_SCOPES = [ACCOUNT_SCOPE, USE_CONSOLE, "read:users!user", "servers!user"]
 #: the netdisk's page makes, lists and revokes the user's personal tokens with the user's own
-NETDISK_TOKEN_SCOPES = [ACCOUNT, USE_NETDISK, "read:users:name!user", "tokens!user"]
+NETDISK_TOKEN_SCOPES = [ACCOUNT_SCOPE, USE_NETDISK, "read:users:name!user", "tokens!user"]
 LOOP_SCOPES = ["servers", "list:users"]
 #: how long the Hub's own start waits for a service: its route is made when it comes later, too
 HUB_WAITS_SECONDS = 5
@@ -25,11 +25,11 @@ OPERATOR_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub"
 
 
 def configure(c: Any, settings: Settings) -> None:
-    c.JupyterHub.custom_scopes = {ACCOUNT: {"description": "Act as your whole Ark account: workspaces, wallet and files"}}
+    c.JupyterHub.custom_scopes = {ACCOUNT_SCOPE: {"description": "Act as your whole Ark account: workspaces, wallet and files"}}
     loops = (_api_only(name, settings) for name in ("billing", "autostop", "reconcile", "ssh", "operator"))
     c.JupyterHub.services = [_console(settings), _netdisk(settings), *loops]
     c.JupyterHub.load_roles = [
-        {"name": "user", "scopes": ["self", USE_CONSOLE, USE_NETDISK, ACCOUNT]},
+        {"name": "user", "scopes": ["self", USE_CONSOLE, USE_NETDISK, ACCOUNT_SCOPE]},
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", USE_CONSOLE]},
         {"name": "ark-loops", "scopes": LOOP_SCOPES, "services": ["billing", "autostop", "reconcile"]},
         # a connection may start a stopped workspace, where its owner allowed that
