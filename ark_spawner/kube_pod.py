@@ -140,8 +140,9 @@ class WorkspacePod:
             self._uid = pod["metadata"]["uid"]
             self._told, self.last, self.pulling = set(), None, False
         found = facts_of(pod)
-        base = facts if facts is not None else replace(found, image=self.facts.image or found.image, gpu=self.facts.gpu or found.gpu)
-        self.facts = replace(base, node=found.node, image_bytes=self.image_sizes.get(found.image, 0), free_gpus=self.facts.free_gpus)
+        before = self.facts
+        known = replace(found, image=before.image or found.image, gpu=before.gpu or found.gpu, free_gpus=before.free_gpus)
+        self.facts = replace(facts or known, node=found.node, image_bytes=self.image_sizes.get(found.image, 0))
 
     # in
 

@@ -159,6 +159,15 @@ def test_what_else_is_free_is_offered() -> None:
     assert words(found).startswith("No A100 is free in the cluster now; 2 × A10 are free.")
 
 
+def test_what_else_is_free_is_known_from_the_start_on() -> None:
+    mine = kube_pod.WorkspacePod(None, "ark", "w1", tell=None)  # type: ignore[arg-type]
+    body = {"metadata": {"uid": "1"}, "spec": {"containers": [{"image": "ark/pytorch:2.8"}]}}
+    mine.know(body, Facts(gpu="A100", free_gpus="2 × A10"))
+    for _ in range(2):
+        assert (mine.facts.gpu, mine.facts.free_gpus) == ("A100", "2 × A10")
+        mine.know(body)
+
+
 def test_the_size_of_an_image_that_was_pulled_before_is_told() -> None:
     found = explain("Pulling", 'Pulling image "x"', Facts(image="x", image_bytes=3_328_599_654))
     assert found is not None and words(found) == "The image x is being pulled to the machine: 3.1 GiB."
