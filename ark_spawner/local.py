@@ -52,6 +52,9 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
     platform_dir = Unicode(help="directory of the platform's files inside workspaces").tag(config=True)
     code_server_dir = Unicode(help="directory of code-server").tag(config=True)
     node_dir = Unicode(help="directory of the Node that code-server runs on").tag(config=True)
+    ssh_secret = CallableTrait(help="Called without arguments; returns the SSH gateway's secret, with which host keys are sealed").tag(
+        config=True
+    )
     ssh = Bool(False, help="let the SSH gateway into workspaces, where this machine has an sshd").tag(config=True)
     server_args = List(Unicode(), help="further arguments of jupyterhub-singleuser").tag(config=True)
     patience_seconds = Integer(120, help="a server that does not answer by then has failed to start").tag(config=True)
@@ -164,7 +167,7 @@ class ArkLocalSpawner(WorkspaceLifecycle, LocalProcessSpawner):  # type: ignore[
         """What sshd in the workspace needs; None where workspaces take no SSH."""
         if not (self.ssh and self.sandbox and can_serve()):
             return None
-        host_key = await self.use_case(partial(ssh_sessions.host_key, workspace_id=spec.workspace_id, now=now()))
+        host_key = await self.use_case(partial(ssh_sessions.host_key, workspace_id=spec.workspace_id, secret=self.ssh_secret(), now=now()))
         return SshFiles(host_key.private, await self.use_case(partial(ssh_sessions.authorized_keys, owner=spec.owner)))
 
     def _image(self, spec: LaunchSpec) -> Path:

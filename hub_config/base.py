@@ -79,6 +79,7 @@ def configure_servers(c: Any, settings: Settings) -> None:
     c.JupyterHub.redirect_to_server = False
     c.JupyterHub.default_url = CONSOLE
     c.Spawner.open_storage = lambda: storage_of(settings.resolved_database_url)
+    c.Spawner.ssh_secret = lambda: settings.secret("ssh_token")
     c.Spawner.apply_user_options = lambda spawner, options: None  # the gate in the spawner's start reads them
     c.Spawner.consecutive_failure_limit = 0
     c.Spawner.poll_interval = 5

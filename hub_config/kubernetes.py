@@ -34,7 +34,7 @@ def cluster_of(settings: Kubernetes, *, data_disk_default_gib: int, labels: Mapp
 
 def ssh_environment(secret: str, storage: Storage, spec: LaunchSpec) -> dict[str, str]:
     """What the SSH door of one launch is given; ``secret`` is the gateway's own."""
-    host_key = ssh_sessions.host_key(storage, workspace_id=spec.workspace_id, now=datetime.now(UTC))
+    host_key = ssh_sessions.host_key(storage, workspace_id=spec.workspace_id, secret=secret, now=datetime.now(UTC))
     return {
         "ARK_SSH_HOST_KEY": host_key.private,
         "ARK_SSH_DOOR": door_token(secret, workspace_id=spec.workspace_id, launch_id=spec.launch_id),

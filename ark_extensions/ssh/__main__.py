@@ -15,7 +15,7 @@ from ark_extensions.ssh.gateway import Gateway
 from ark_extensions.ssh.hostkey import gateway_key
 from ark_extensions.ssh.starting import Starter
 from ark_extensions.storage import Storage
-from ark_extensions.usecases.ssh_sessions import gateway_started
+from ark_extensions.usecases.ssh_sessions import gateway_started, seal_host_keys
 
 log = logging.getLogger("ark")
 
@@ -70,6 +70,7 @@ async def main() -> None:
         keepalive_seconds=settings.ssh_keepalive_seconds,
         starter=Starter(storage, the_hub(settings), f"{settings.base_url}/services/console/workspaces"),
     )
+    await in_thread(seal_host_keys, storage, secret=settings.secret("ssh_token"), now=utc_now())
     left = await in_thread(gateway_started, storage, now=utc_now())
     if left:
         log.info("ssh: %d sessions of an earlier gateway had ended with it.", left)

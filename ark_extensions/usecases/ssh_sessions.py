@@ -21,6 +21,7 @@ from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.storage.tables_ssh import ssh_audit, ssh_hosts, ssh_keys, ssh_sessions
+from ark_extensions.usecases.sealing import is_sealed, seal, unseal
 from ark_extensions.usecases.views import Sentence
 
 #: how long sessions and refusals are kept
@@ -133,22 +134,46 @@ def authorized_keys(storage: Storage, *, owner: str) -> str:
         return _lines(keys.scalars().all())
 
 
-def host_key(storage: Storage, *, workspace_id: str, now: datetime) -> HostKey:
-    """The workspace's host key; made at the first call, the same for its whole life."""
+def host_key(storage: Storage, *, workspace_id: str, secret: str, now: datetime) -> HostKey:
+    """The workspace's host key; made at the first call, the same for its whole life and as long as ``secret`` is the same, with
+    which the database's copy of it is sealed."""
+    purpose = f"host key of {workspace_id}"
     found = select(ssh_hosts).where(ssh_hosts.c.workspace_id == workspace_id)
     with storage.read() as connection:
         row = connection.execute(found).first()
-    if row is None:
-        key = Ed25519PrivateKey.generate()
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        with storage.write() as connection:
-            row = connection.execute(found).first()
-            if row is None:
-                values = {"private_key": private.decode(), "public_key": public.decode(), "created_at": now}
-                connection.execute(ssh_hosts.insert().values(workspace_id=workspace_id, **values))
-                row = connection.execute(found).one()
-    return HostKey(row.private_key, row.public_key)
+    if row is not None and (private := unseal(row.private_key, secret=secret, purpose=purpose)) is not None:
+        return HostKey(private, row.public_key)
+    made = _new_host_key()
+    with storage.write() as connection:
+        row = connection.execute(found).first()
+        if row is not None and (private := unseal(row.private_key, secret=secret, purpose=purpose)) is not None:
+            return HostKey(private, row.public_key)  # another made it meanwhile
+        if row is not None and not is_sealed(row.private_key):  # of a version that did not seal
+            made = HostKey(row.private_key, row.public_key)
+        values = {"private_key": seal(made.private, secret=secret, purpose=purpose), "public_key": made.public}
+        if row is None:
+            connection.execute(ssh_hosts.insert().values(workspace_id=workspace_id, created_at=now, **values))
+        else:
+            connection.execute(update(ssh_hosts).where(ssh_hosts.c.workspace_id == workspace_id).values(values))
+    return made
+
+
+def _new_host_key() -> HostKey:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    return HostKey(
+        private.decode(), key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    )
+
+
+def seal_host_keys(storage: Storage, *, secret: str, now: datetime) -> int:
+    """Seal what a version that did not seal has left; how many there were."""
+    with storage.read() as connection:
+        rows = connection.execute(select(ssh_hosts.c.workspace_id, ssh_hosts.c.private_key)).all()
+    left = [row.workspace_id for row in rows if not is_sealed(row.private_key)]
+    for workspace_id in left:
+        host_key(storage, workspace_id=workspace_id, secret=secret, now=now)
+    return len(left)
 
 
 def host_public_keys(storage: Storage, *, owner: str) -> dict[str, str]:

@@ -132,7 +132,9 @@ def test_the_owners_ssh_key_still_opens_what_runs(upgraded: Any) -> None:
     target = ssh_sessions.find_target(storage, owner=key["owner"], workspace=name, console_url="")
     assert key["public_key"] in target.authorized_keys
     asyncssh.import_authorized_keys(target.authorized_keys)
-    assert ssh_sessions.host_key(storage, workspace_id=target.workspace_id, now=recorded_at(rows)).public.startswith("ssh-ed25519 ")
+    assert ssh_sessions.host_key(storage, workspace_id=target.workspace_id, secret="s", now=recorded_at(rows)).public.startswith(
+        "ssh-ed25519 "
+    )
 
 
 def test_a_workspace_goes_on_stops_starts_and_is_charged(upgraded: Any) -> None:

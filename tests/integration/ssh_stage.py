@@ -148,7 +148,7 @@ class Stage:
         disks.give_to(netdisk, uid)
         disks.prepare_mount_points(home, uid)
         disks.prepare_run(run, workspace_name=spec.workspace_name, uid=uid)
-        host_key = ssh_sessions.host_key(self.storage, workspace_id=spec.workspace_id, now=now())
+        host_key = ssh_sessions.host_key(self.storage, workspace_id=spec.workspace_id, secret="the stage's", now=now())
         keys = ssh_sessions.authorized_keys(self.storage, owner=spec.owner)
         files = ssh.prepare(run, ssh.SshFiles(host_key.private, keys), uid=uid)
         paths = sandbox.HostPaths(

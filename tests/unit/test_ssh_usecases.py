@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from sqlalchemy import select
 
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
 from ark_extensions.storage import Storage
+from ark_extensions.storage.tables_ssh import ssh_hosts
 from ark_extensions.usecases import deadlines, ssh_keys, ssh_sessions
+from ark_extensions.usecases.sealing import is_sealed, unseal
 from ark_extensions.usecases.ssh_sessions import Refusal, Report, SessionOpened
 from tests.unit.test_platform_flow import ORDER, T0, later, launch, stop
 from tests.unit.test_platform_flow import storage as platform_storage
@@ -94,14 +97,44 @@ def test_only_the_callers_own_running_workspace_is_found(storage: Storage, key: 
 
 def test_a_host_key_lives_as_long_as_its_workspace(storage: Storage) -> None:
     workspace_id, name, launch_id = launch(storage, T0)
-    first = ssh_sessions.host_key(storage, workspace_id=workspace_id, now=T0)
+    first = ssh_sessions.host_key(storage, workspace_id=workspace_id, secret="s", now=T0)
     assert first.public.startswith("ssh-ed25519 ")
     private = load_ssh_private_key(first.private.encode(), None)
     assert private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() == first.public
     stop(storage, workspace_id, launch_id, later(hours=1))
-    assert ssh_sessions.host_key(storage, workspace_id=workspace_id, now=later(days=1)) == first
+    assert ssh_sessions.host_key(storage, workspace_id=workspace_id, secret="s", now=later(days=1)) == first
     assert ssh_sessions.host_public_keys(storage, owner="alice") == {name: first.public}
     assert ssh_sessions.host_public_keys(storage, owner="bob") == {}
+
+
+def kept_key(storage: Storage, workspace_id: str) -> str:
+    with storage.read() as connection:
+        return str(connection.execute(select(ssh_hosts.c.private_key).where(ssh_hosts.c.workspace_id == workspace_id)).scalar_one())
+
+
+def test_the_database_alone_gives_no_host_key_away(storage: Storage) -> None:
+    workspace_id, _, _ = launch(storage, T0)
+    made = ssh_sessions.host_key(storage, workspace_id=workspace_id, secret="s", now=T0)
+    kept = kept_key(storage, workspace_id)
+    assert "PRIVATE KEY" not in kept and is_sealed(kept)
+    assert unseal(kept, secret="s", purpose=f"host key of {workspace_id}") == made.private
+    assert unseal(kept, secret="t", purpose=f"host key of {workspace_id}") is None
+    assert unseal(kept, secret="s", purpose="host key of another") is None
+    assert unseal(kept[:-4] + "AAAA", secret="s", purpose=f"host key of {workspace_id}") is None
+    assert unseal("sealed:1:no base64", secret="s", purpose="") is None
+    again = ssh_sessions.host_key(storage, workspace_id=workspace_id, secret="another", now=T0)
+    assert again != made, "with the secret lost, a new key is better than none"
+
+
+def test_keys_of_a_version_that_did_not_seal_are_sealed_and_stay_the_same(storage: Storage) -> None:
+    workspace_id, _, _ = launch(storage, T0)
+    made = ssh_sessions.host_key(storage, workspace_id=workspace_id, secret="s", now=T0)
+    with storage.write() as connection:
+        connection.execute(ssh_hosts.update().values(private_key=made.private))
+    assert ssh_sessions.seal_host_keys(storage, secret="s", now=T0) == 1
+    assert is_sealed(kept_key(storage, workspace_id))
+    assert ssh_sessions.seal_host_keys(storage, secret="s", now=T0) == 0
+    assert ssh_sessions.host_key(storage, workspace_id=workspace_id, secret="s", now=T0) == made
 
 
 def test_connections_are_void_when_their_key_is_gone_or_their_user_signed_off(storage: Storage, key: ssh_keys.KeyView) -> None:
