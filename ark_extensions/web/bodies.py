@@ -38,6 +38,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
+    "Connection": "close",  # or a proxy would wait with its client for the end of a body that nobody reads
 }
 
 
@@ -91,10 +92,11 @@ class _Measured(HTTPMessageDelegate):
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        if self._refused:
-            self._connection.finish()
-        else:
+        if not self._refused:
             self._inner.finish()
+            return
+        self._connection.finish()
+        self._connection.stream.close()
 
     def on_connection_close(self) -> None:
         if not self._refused:
