@@ -19,12 +19,18 @@ SSH = "ssh"
 STOP_ORDER = ("hub", "console")
 HUB_STOP_SECONDS = 60.0
 HEALTH = ("/hub/health", "/services/console/health")
-# Node ends every request that is longer than five minutes on its way (408), and the proxy has no option for that: a large file on its
-# way to the netdisk would be cut off. How slowly a body may come is for the service behind; headers still have a minute.
-# Without a space, so that it fits into NODE_OPTIONS too (helm-values/base.yaml has the same).
-PATIENCE = (
-    "--import=data:text/javascript,import{Server}from'node:http';const{listen}=Server.prototype;"
-    "Server.prototype.listen=function(...a){this.requestTimeout=0;return(listen.apply(this,a))}"
+# What configurable-http-proxy lacks and has no option for, as an argument of Node's. Without a space, so that it fits into NODE_OPTIONS
+# too (helm-values/base.yaml has the same).
+# - Node ends every request that is longer than five minutes on its way (408): a large file on its way to the netdisk would be cut off.
+#   How slowly a body may come is for the service behind; headers still have a minute.
+# - The proxy takes the framing off a DELETE or OPTIONS that comes in chunks (http-proxy-3's deleteLength) and passes the body on: the
+#   service reads it as the next request of the connection, whose answer then goes to somebody else. Such a request is refused.
+PROXY_GUARD = (
+    "--import=data:text/javascript,import{Server}from'node:http';const{listen,emit}=Server.prototype;"
+    "Server.prototype.listen=function(...a){this.requestTimeout=0;return(listen.apply(this,a))};"
+    "Server.prototype.emit=function(e,...a){const[q,s]=a;"
+    "if(e==='request'&&q.headers['transfer-encoding']&&['DELETE','OPTIONS'].includes(q.method))"
+    "{s.writeHead(411,{connection:'close'}).end();return!0}return(emit.call(this,e,...a))}"
 )
 
 
@@ -51,7 +57,7 @@ def proxy_command(settings: Settings, built: Environments) -> list[str]:
     even while a restarted proxy has not learnt its routes again."""
     hub = f"http://127.0.0.1:{settings.ports.hub}"
     return [
-        *(str(built.node_bin / "node"), PATIENCE, str(built.proxy_script)),
+        *(str(built.node_bin / "node"), PROXY_GUARD, str(built.proxy_script)),
         *("--ip", settings.host, "--port", str(settings.port)),
         *("--api-ip", "127.0.0.1", "--api-port", str(settings.ports.proxy_api)),
         *("--default-target", hub, "--error-target", f"{hub}/hub/error", "--log-level", "warn"),
