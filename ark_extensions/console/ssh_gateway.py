@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import serialization
 
-from ark_extensions.console.handlers import ConsoleHandler
 from ark_extensions.domain.ssh_access import Gateway
 from ark_extensions.settings import Settings
 
@@ -36,11 +35,3 @@ def _public_of(settings: Settings) -> str:
         return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
     except (OSError, ValueError):
         return ""
-
-
-def address_of(handler: ConsoleHandler) -> str:
-    """The address under which this page's reader reached the platform."""
-    settings, request = handler.console_settings, handler.request
-    if settings.public_url or "X-Forwarded-Proto" not in request.headers:
-        return settings.base_url
-    return f"{request.protocol}://{request.host}"

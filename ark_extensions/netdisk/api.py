@@ -24,6 +24,7 @@ from ark_extensions.netdisk.session import SessionHandler, validated
 from ark_extensions.netdisk.tree import Entry, Tree
 from ark_extensions.usecases import market, netdisk, netdisk_charges, netdisk_dav
 from ark_extensions.usecases.views import ItemView
+from ark_extensions.web.address import address_of
 from ark_extensions.web.i18n import money
 
 API = f"{PREFIX}/api/v1"
@@ -136,7 +137,7 @@ class UsageHandler(ApiHandler):
                 "unfinished_uploads": view.unfinished.files, "measured_at": iso(view.scanned_at) if view.scanned_at else None,
                 "price": None if price is None else price_json(price, self.office.settings.currency),
                 "over_limit": is_over(used, limits), "charged_on": self.office.settings.netdisk_charge,
-                "webdav_url": f"{self.office.settings.base_url}{PREFIX}/dav/",
+                "webdav_url": f"{address_of(self.request, self.office.settings)}{PREFIX}/dav/",
             }
         )  # fmt: skip
 

@@ -224,6 +224,11 @@ def test_names_that_are_no_utf8_can_be_named(server: Server) -> None:
     assert call(server, "POST", "moves", {"items": ["\ud800"], "to": "x"}).status == 422
 
 
+def test_programs_are_told_the_address_under_which_their_user_came(server: Server) -> None:
+    through_the_proxy = ask(server, "GET", "/api/v1/usage", headers={"X-Forwarded-Proto": "http"})
+    assert document(through_the_proxy)["webdav_url"] == f"http://127.0.0.1:{server.port}/services/netdisk/dav/"
+
+
 def test_unfinished_uploads_are_listed_and_cleaned(server: Server) -> None:
     begin_tus(server, "big.bin", 1000)
     items = document(call(server, "GET", "uploads"))["items"]

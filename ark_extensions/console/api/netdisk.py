@@ -30,7 +30,7 @@ async def netdisk(call: Call) -> Netdisk:
     defaults = Limits(settings.netdisk_limit_gib * GIB, settings.netdisk_max_files, settings.netdisk_free_gib * GIB)
     view = await call.use(netdisk_view, owner=call.user, defaults=defaults)
     price = await call.use(netdisk_price, now=call.handler.now)
-    address = f"{settings.base_url}{DAV}"
+    address = f"{call.base_url}{DAV}"
     return Netdisk(
         used_bytes=view.usage.bytes,
         used_files=view.usage.files,

@@ -20,6 +20,7 @@ from ark_extensions.console.context import Console
 from ark_extensions.console.handlers import ConsoleHandler
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.views import Sentence
+from ark_extensions.web.address import address_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,12 +70,7 @@ class Call:
 
     @property
     def base_url(self) -> str:
-        """The address under which the caller reached the platform's proxy, or the configured one; no slash at its end."""
-        settings, request = self.ark.settings, self.handler.request
-        through_proxy = "X-Forwarded-Proto" in request.headers
-        if settings.public_url or not through_proxy:
-            return settings.base_url.rstrip("/")
-        return f"{request.protocol}://{request.host}"
+        return address_of(self.handler.request, self.ark.settings)
 
 
 Answer = Callable[[Call], Awaitable[BaseModel | str | None]]

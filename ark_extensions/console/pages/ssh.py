@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ark_extensions.console.pages.base import Page
-from ark_extensions.console.ssh_gateway import address_of, gateway
+from ark_extensions.console.ssh_gateway import gateway
 from ark_extensions.domain.ssh_access import Gateway, access, jump
 from ark_extensions.usecases import ssh_keys
+from ark_extensions.web.address import address_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class SshColumn:
 
 async def ssh_column(page: Page) -> SshColumn | None:
     """None where workspaces take no SSH."""
-    found = gateway(page.console_settings, address_of(page))
+    found = gateway(page.console_settings, address_of(page.request, page.console_settings))
     if found is None:
         return None
     return SshColumn(page.me, found, bool(await page.use(ssh_keys.list_keys, user=page.me)))
@@ -34,7 +35,7 @@ class Keys(Page):
     section = "ssh-keys"
 
     async def get(self) -> None:
-        found = gateway(self.console_settings, address_of(self))
+        found = gateway(self.console_settings, address_of(self.request, self.console_settings))
         await self.page(
             "ssh_keys.html",
             keys=await self.use(ssh_keys.list_keys, user=self.me),
