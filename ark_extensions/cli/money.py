@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -141,6 +141,7 @@ def set_price(subject: str, amount: str, begin: str | None, reason: str) -> None
     if valid_from.tzinfo is None:
         raise InvalidField("Give the time zone of the time, such as +00:00.", field="from")
     act = {"subject": subject, "actor": operator_name(), "reason": reason, "now": now}
+    valid_from = valid_from.astimezone(UTC)
     with opened(installation()) as storage:
         version = price_changes.schedule_price(storage, price_micros=micros(amount), valid_from=valid_from, **act)  # type: ignore[arg-type]
     click.echo(f"{subject}: {format_amount(version.price_micros)} a {version.per} from {version.valid_from:%Y-%m-%d %H:%M} UTC")

@@ -40,6 +40,8 @@ def test_a_price_is_scheduled_in_time_and_zone(ark: Ark) -> None:
     assert "no price" in refused(ark("price", "set", "offer:none", "1", "--reason", "x"))
     assert "time zone" in refused(ark("price", "set", "netdisk", "1", "--from", "2099-01-01T00:00", "--reason", "x"))
     assert "not a time" in refused(ark("price", "set", "netdisk", "1", "--from", "tomorrow", "--reason", "x"))
+    said = ark("price", "set", "netdisk", "1", "--from", "2099-01-01T00:00+08:00", "--reason", "x")
+    assert said.exit_code == 0 and "2098-12-31 16:00 UTC" in said.stdout, said.output
 
 
 def test_refunds_name_what_they_are_for(ark: Ark) -> None:
