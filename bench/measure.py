@@ -16,6 +16,10 @@ from pathlib import Path
 RESULTS = Path(__file__).with_name("results.json")
 
 
+class CannotRun(Exception):
+    """This bench needs what this machine does not have; the text says what."""
+
+
 @dataclass(frozen=True)
 class Row:
     bench: str

@@ -44,14 +44,15 @@ c.JupyterHub.log_level = "WARN"
 
 
 class PlainHub:
-    """`with PlainHub() as hub`: a directory of its own; `start` and `stop` as often as a bench likes."""
+    """`with PlainHub() as hub`: a directory of its own; `start` and `stop` as often as a bench likes. ``more``: further
+    configuration, for another spawner, with ``told`` put into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: str = "", **told: object) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="ark-bench-hub-"))
         self.token = secrets.token_hex(16)
         self.port, hub_port, api_port = free_port(), free_port(), free_port()
         built = environments()
-        config = CONFIG.format(
+        config = (CONFIG + more).format(
             port=self.port,
             hub_port=hub_port,
             api_port=api_port,
@@ -61,6 +62,7 @@ class PlainHub:
             home=self.directory / "home",
             singleuser=built.workspace / "bin/jupyterhub-singleuser",
             token=self.token,
+            **told,
         )
         (self.directory / "jupyterhub_config.py").write_text(config)
         self._process: subprocess.Popen[bytes] | None = None

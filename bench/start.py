@@ -15,14 +15,14 @@ ROUNDS = 5
 
 
 class Ours:
-    """A platform of its own, and one user who orders a workspace a round."""
+    """A platform of its own, and one user who orders a workspace a round. ``offer``: which; else the largest."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, offer: str = "") -> None:
         self.platform = platform
         platform.add_user(USER)
         self.token = platform.token(USER)
         offers = self._api("GET", "/offers?available=true&plan=payg")["items"]
-        self.offer = max(offers, key=lambda offer: offer["vcpu"])["id"]  # plain JupyterHub limits nothing: give the same processor
+        self.offer = offer or max(offers, key=lambda offer: offer["vcpu"])["id"]  # plain JupyterHub limits nothing: give the same processor
 
     def _api(self, method: str, path: str, body: object = None) -> dict:  # type: ignore[type-arg]
         answer = self.platform.api(method, path, body, user=USER)

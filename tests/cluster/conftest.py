@@ -1,6 +1,9 @@
 """Fixtures of the cluster tier: `cluster`, one Kubernetes for the whole session, and `kubectl` for it.
 
 With ``KUBECONFIG`` set it is that one (kind, k3s, a real one) and stays; else ours is brought up once and taken down at the end.
+Of somebody's cluster the tests must be told what they cannot ask it (docs/operate.md, "Ark's tests on your cluster"):
+``ARK_CLUSTER_IMAGES``, where it has the project's images, with ``{name}`` in it; ``ARK_CLUSTER_HOST``, how its pods reach this
+machine; ``ARK_CLUSTER_FILES``, a directory of this machine that its nodes have under the same name.
 """
 
 from __future__ import annotations
@@ -12,22 +15,31 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ark_extensions.cluster_api import is_ready
 from tests.integration.crash_stage import BUSY_SETTINGS
 from tests.kubernetes import build, images, objects, processes, teardown
 from tests.kubernetes.place import NAMESPACE, NODE, STORAGE_CLASS, Place, Running
 from tests.platform import Platform
 
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+class NoCluster(Exception):
+    """None can run here; the text says why."""
+
 
 @dataclass(frozen=True)
 class Cluster:
     """A cluster that tests may use. ``host``: the address at which its pods reach this machine. ``place``: its directory
-    when it is ours, else None: then nothing but the API is to be had, and a test that needs more calls `ours()`."""
+    when it is ours, else None: a test that looks behind the API calls `ours()`, one that needs shared files or GPUs says so.
+    ``images``: an image's name there, with ``{name}`` in it. ``files``: a directory of this machine that its nodes have too."""
 
     kubeconfig: Path
     host: str
@@ -35,11 +47,30 @@ class Cluster:
     namespace: str = NAMESPACE
     storage_class: str = STORAGE_CLASS
     node: str = NODE
+    images: str = images.reference("{name}")
+    files: Path | None = None
 
     def ours(self) -> Place:
         if self.place is None:
             pytest.skip("needs the cluster that the tests bring up themselves")
         return self.place
+
+    def image(self, name: str) -> str:
+        """What a pod names to get one of the project's images."""
+        return self.images.format(name=name)
+
+    def shared_files(self) -> Path:
+        """Where a directory must lie that pods mount as they would mount NFS."""
+        if self.files is None:
+            pytest.skip("needs ARK_CLUSTER_FILES: a directory of this machine that the cluster's nodes have under the same name")
+        return self.files
+
+    def gpus(self) -> int:
+        """How many GPUs its node has; a test that needs some is skipped where there are none."""
+        count = int(self.get("node", self.node)["status"]["allocatable"].get(objects.GPU, 0))
+        if not count:
+            pytest.skip(f"the node {self.node} has no GPUs")
+        return count
 
     def kubectl(self, *arguments: str, given: str | None = None, check: bool = True, seconds: float = 60.0) -> str:
         program = str(self.place.bin / "kubectl") if self.place else (shutil.which("kubectl") or str(build.programs().control / "kubectl"))
@@ -100,19 +131,29 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A running Kubernetes with the project's images. It is shared: use names of your own, and leave it running."""
-    given = os.environ.get("KUBECONFIG")
-    if given:
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(brought_up())
+        except NoCluster as why:
+            pytest.skip(f"no cluster can run here: {why}")
+        yield found
+
+
+@contextmanager
+def brought_up() -> Iterator[Cluster]:
+    """That of ``KUBECONFIG``, or one of our own until the end; raises `NoCluster`."""
+    if given := os.environ.get("KUBECONFIG"):
         yield foreign(Path(given))
         return
     if found := build.problems():
-        pytest.skip(f"no cluster can run here: {'; '.join(found)}")
+        raise NoCluster("; ".join(found))
     place = Place(Path(tempfile.mkdtemp(prefix="ark-k8s-")))
     built = build.programs()
     build.ensure(built)
     try:
         running = processes.up(place, built, outlives_us=False)
         images.bring(place, images.ensure(images.FOR_TESTS))
-        yield Cluster(place.kubeconfig, running.network.host, place)
+        yield Cluster(place.kubeconfig, running.network.host, place, files=Path(tempfile.gettempdir()))
     finally:
         teardown.down(place)
 
@@ -122,10 +163,20 @@ def foreign(kubeconfig: Path) -> Cluster:
     place = Place(kubeconfig.resolve().parent)
     running = Running.read(place)
     if running is not None and running.alive:
-        return Cluster(kubeconfig, running.network.host, place)
-    made = Cluster(kubeconfig, os.environ.get("ARK_CLUSTER_HOST") or own_address())
-    made.kubectl("apply", "-f", "-", given=json.dumps(objects.namespace()))
-    return made
+        return Cluster(kubeconfig, running.network.host, place, files=Path(tempfile.gettempdir()))
+    files = os.environ.get("ARK_CLUSTER_FILES")
+    asked = Cluster(kubeconfig, os.environ.get("ARK_CLUSTER_HOST") or own_address(), files=Path(files) if files else None)
+    nodes = [node for node in asked.get("nodes")["items"] if is_ready(node) and not node["spec"].get("unschedulable")]
+    classes = [one for one in asked.get("storageclass")["items"] if one["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"]
+    if not nodes or not classes:
+        raise NoCluster(f"the cluster of {kubeconfig} has no {'default storage class' if nodes else 'node that is ready'}")
+    asked.kubectl("apply", "-f", "-", given=json.dumps(objects.namespace()))
+    return replace(
+        asked,
+        node=nodes[0]["metadata"]["name"],
+        storage_class=classes[0]["metadata"]["name"],
+        images=os.environ.get("ARK_CLUSTER_IMAGES") or asked.images,
+    )
 
 
 def own_address() -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.conftest import Cluster
-from tests.kubernetes import images, objects
+from tests.kubernetes import objects
 from tests.platform import Platform
 from tests.ports import free_port
 
@@ -27,14 +29,13 @@ class ClusterPlatform(Platform):
             "kubeconfig": str(cluster.kubeconfig),
             "storage_class": cluster.storage_class,
             # the catalogue's references, as the cluster knows them
-            "images": {"workspace": images.reference("workspace-base"), "pytorch": images.reference("pytorch")},
-            "gpu_models": {objects.GPU_MODEL: "A100"},
+            "images": {"workspace": cluster.image("workspace-base"), "pytorch": cluster.image("pytorch")},
             **(kubernetes or {}),
         }
         addresses = {"listen_host": "0.0.0.0", "hub_url": f"http://{cluster.host}:{ports['hub']}", "services_host": cluster.host}
-        super().__init__(settings={"runtime": "kubernetes", "kubernetes": of_cluster, **addresses, **(settings or {})})
+        made = Path(tempfile.mkdtemp(prefix="ark-test-", dir=cluster.shared_files()))
+        super().__init__(made, settings={"runtime": "kubernetes", "kubernetes": of_cluster, **addresses, **(settings or {})})
         (self.state_dir / "ports.json").write_text(json.dumps(ports))
-        cluster.ours()
         cluster.apply(objects.namespace(self.namespace), *objects.files(self.namespace, self.state_dir))
 
     def pods(self) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ import yaml
 
 from ark_extensions.domain.cluster import labels
 from tests.cluster.conftest import Cluster
-from tests.kubernetes import images, objects
+from tests.kubernetes import objects
 from tests.platform import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def stage(cluster: Cluster) -> Iterator[tuple[Cluster, dict[str, str]]]:
         for ip, ports in OUTSIDE.items():
             stack.enter_context(address(ip, ports))
         command = {name: ["perl", "-e", SERVES, *map(str, ports)] for name, (_, ports) in PODS.items()}
-        here.apply(*(here.pod(name, images.reference("base"), command[name], labels=dict(marks)) for name, (marks, _) in PODS.items()))
+        here.apply(*(here.pod(name, here.image("base"), command[name], labels=dict(marks)) for name, (marks, _) in PODS.items()))
         here.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", "pod", "--all", "--timeout=120s", seconds=130)
         yield here, {name: here.get("pod", name, "-n", NAMESPACE)["status"]["podIP"] for name in PODS}
 

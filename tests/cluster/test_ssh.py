@@ -16,7 +16,8 @@ from ark_extensions.workspace.ssh import door
 from ark_spawner import filesystem as fs
 from tests.cluster.conftest import Cluster
 from tests.contract.test_ssh_pod_door import SECRET, session
-from tests.kubernetes import images, objects
+from tests.kubernetes import objects
+from tests.platform import wait_until
 
 NAMESPACE = "ark-ssh-test"
 
@@ -29,7 +30,6 @@ def host_key() -> asyncssh.SSHKey:
 @pytest.fixture(scope="module")
 def here(cluster: Cluster, host_key: asyncssh.SSHKey) -> Iterator[Cluster]:
     """A pod as the spawner starts it, but for the server: it only waits."""
-    cluster.ours()
     made = replace(cluster, namespace=NAMESPACE)
     made.apply(objects.namespace(NAMESPACE))
     secrets = {
@@ -41,10 +41,13 @@ def here(cluster: Cluster, host_key: asyncssh.SSHKey) -> Iterator[Cluster]:
     program = [f"{Kubernetes().image_environment}/bin/python", "-I", "-S", str(fs.PLATFORM / "ssh/door.py"), "--port", str(SSH_PORT), "--"]
     made.run_pod(
         pod_name("w1"),
-        images.reference("workspace-base"),
+        made.image("workspace-base"),
         [*program, "sleep", "infinity"],
         labels={**labels("ark", workspace_id="w1", owner="alice"), "ark/launch": "l1"},
         container={"env": [{"name": name, "value": value} for name, value in secrets.items()]},
+    )
+    wait_until(
+        lambda: "open" in made.execute(pod_name("w1"), "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{SSH_PORT} && echo open", check=False)
     )
     try:
         yield made

@@ -12,7 +12,7 @@ from ark_extensions.nodes.kubernetes import read_nodes
 from ark_extensions.settings import Kubernetes
 from tests.cluster.conftest import Cluster
 from tests.cluster.rights_stage import granted
-from tests.kubernetes import images, objects
+from tests.kubernetes import objects
 from tests.platform import wait_until
 
 NAMESPACE = "ark-stock-test"
@@ -21,7 +21,7 @@ MODEL = "A100-SXM4-80GB"
 
 @pytest.fixture(scope="module")
 def stage(cluster: Cluster) -> Iterator[tuple[Cluster, ClusterApi]]:
-    cluster.ours()
+    cluster.gpus()
     with granted(cluster, NAMESPACE) as made:
         yield made
 
@@ -41,7 +41,7 @@ def test_a_strangers_pod_takes_its_gpus_from_the_stock_and_gives_them_back(stage
     before = node(stage)
     assert before is not None and {model for _, model in before.gpus} == {MODEL}
     resources = {"limits": {objects.GPU: "1", "memory": "256Mi", "cpu": "50m"}}
-    here.run_pod("stranger", images.reference("base"), ["sleep", "infinity"], container={"resources": resources})
+    here.run_pod("stranger", here.image("base"), ["sleep", "infinity"], container={"resources": resources})
     after = node(stage)
     assert after is not None
     assert len(after.gpus) == len(before.gpus) - 1 and after.memory_mib == before.memory_mib - 256
@@ -53,9 +53,7 @@ def test_a_workspaces_pod_is_in_the_books_already(stage: tuple[Cluster, ClusterA
     here, _ = stage
     before = gpus(stage)
     marks = {"ark/installation": "ark", "ark/workspace": "w1"}
-    here.run_pod(
-        "ours", images.reference("base"), ["sleep", "infinity"], container={"resources": {"limits": {objects.GPU: "1"}}}, labels=marks
-    )
+    here.run_pod("ours", here.image("base"), ["sleep", "infinity"], container={"resources": {"limits": {objects.GPU: "1"}}}, labels=marks)
     assert gpus(stage) == before
     here.remove_pod("ours")
 

@@ -17,7 +17,6 @@ from ark_extensions.volumes.kubernetes import ClusterDisks
 from bench.population import NOON, Crowd
 from tests.cluster.conftest import Cluster
 from tests.cluster.rights_stage import granted
-from tests.kubernetes import images
 from tests.platform import wait_until
 from tests.unit.loop_stage import running_crowd
 
@@ -27,7 +26,6 @@ WEEK = timedelta(days=7)
 
 @pytest.fixture(scope="module")
 def stage(cluster: Cluster) -> Iterator[tuple[Cluster, ClusterApi]]:
-    cluster.ours()
     with granted(cluster, NAMESPACE) as made:
         yield made
 
@@ -55,21 +53,22 @@ def test_a_disk_grows_and_goes_with_what_is_in_it(stage: tuple[Cluster, ClusterA
     command = ["sh", "-c", "echo dear > /home/user/thesis; exec sleep infinity"]
     here.run_pod(
         pod_name("one"),
-        images.reference("base"),
+        here.image("base"),
         command,
         labels=labels("ark", workspace_id="one", owner="user00000"),
         spec={"volumes": volumes},
         container={"volumeMounts": [{"name": "home", "mountPath": "/home/user"}]},
     )
-    volume = here.ours().disks / here.get("pvc", claim_name("one"), "-n", NAMESPACE)["spec"]["volumeName"]
-    assert (volume / "thesis").read_text() == "dear\n"
+    volume = here.get("pvc", claim_name("one"), "-n", NAMESPACE)["spec"]["volumeName"]
+    assert here.execute(pod_name("one"), "cat", "/home/user/thesis") == "dear\n"
     assert disks.grow_data_disk("one", 3)
     wait_until(lambda: here.get("pvc", claim_name("one"), "-n", NAMESPACE)["status"]["capacity"]["storage"] == "3Gi")
     assert disks.run_dirs() == ["one"] and disks.lost_pods() == []
     disks.delete_data_disk("one")
-    assert (volume / "thesis").exists(), "while a pod uses it, the disk is kept"
+    assert here.execute(pod_name("one"), "cat", "/home/user/thesis") == "dear\n", "while a pod uses it, the disk is kept"
     disks.remove_run_dir("one")
-    wait_until(lambda: not volume.exists(), seconds=60)
+    wait_until(lambda: here.get("pv", volume) is None, seconds=60)
+    assert here.place is None or not (here.place.disks / volume).exists()
     assert disks.data_disks() == [] and disks.run_dirs() == []
 
 
@@ -91,7 +90,7 @@ async def test_a_reconciler_ends_an_orphan_pod_and_recycles_an_orphan_disk(stage
         make_disk(here, "user00000-0")
         for workspace_id in ("gone", "user00000-0"):
             marks = labels("ark", workspace_id=workspace_id, owner="user00000")
-            here.run_pod(pod_name(workspace_id), images.reference("base"), ["sleep", "infinity"], labels=marks)
+            here.run_pod(pod_name(workspace_id), here.image("base"), ["sleep", "infinity"], labels=marks)
         assert await clear_leftovers(storage, disks) == "1 system disks left behind were removed."
         wait_until(lambda: disks.run_dirs() == ["user00000-0"])
         assert await tend_disks(storage, disks, recycle=WEEK, now=NOON) == "Data disks: 1 without a workspace were marked."

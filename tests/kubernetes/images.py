@@ -131,22 +131,30 @@ class Builder:
 
     def __init__(self, steps: Steps, scratch: Path) -> None:
         self._steps, self._scratch = steps, scratch
-        storage = cache_directory() / "buildah"
+        self._storage = storage = cache_directory() / "buildah"
         self._buildah = ["buildah", "--root", f"{storage}/storage", "--runroot", f"{storage}/run", "--storage-driver", "overlay"]
         (scratch / "policy.json").write_text(POLICY)
         self._policy = f"--signature-policy={scratch}/policy.json"
 
     def make(self, name: str, archive: Path | None) -> None:
-        """``archive``: where one is written as well."""
+        """``archive``: where one is written as well. An image that is there from these very sources is not built again."""
+        noted = self._storage / f"{name}.key"
+        there = noted.exists() and noted.read_text() == key(name)
+        if not (there and self._run("inspect", "--type", "image", reference(name), may_fail=True) == 0):
+            noted.unlink(missing_ok=True)
+            made_of = key(name)
+            self._build(name)
+            noted.write_text(made_of)
+        if archive is not None:
+            self._export(name, archive)
+
+    def _build(self, name: str) -> None:
         if name == "base":
-            if self._run("inspect", "--type", "image", reference(name), may_fail=True) != 0:
-                self._bootstrap()
+            self._bootstrap()
         elif name == "code-server" and (directories := _built_code_server()):
             self._from_directories(name, directories)
         else:
             self._from_dockerfile(name)
-        if archive is not None:
-            self._export(name, archive)
 
     def tidy(self) -> None:
         """Layers that no image has, only where room is short: they are what makes the next build quick."""
