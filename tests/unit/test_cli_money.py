@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import assets
+from ark_extensions.usecases import assets, market
 from ark_extensions.usecases.books import audit_books
+from tests.unit import test_platform_flow
 from tests.unit.purse_stage import stage
 from tests.unit.test_cli import Ark, ark, refused, state_dir, template
 
@@ -36,11 +37,14 @@ def test_corrections_freezes_and_credits_are_acts_with_reasons(ark: Ark) -> None
     assert "not an amount" in refused(ark("user", "correct", "li", "1e9", "--reason", "x"))
 
 
-def test_a_price_is_scheduled_in_time_and_zone(ark: Ark) -> None:
+def test_a_price_is_scheduled_in_time_and_zone(ark: Ark, state_dir: Path) -> None:
     assert "no price" in refused(ark("price", "set", "offer:none", "1", "--reason", "x"))
     assert "time zone" in refused(ark("price", "set", "netdisk", "1", "--from", "2099-01-01T00:00", "--reason", "x"))
     assert "not a time" in refused(ark("price", "set", "netdisk", "1", "--from", "tomorrow", "--reason", "x"))
-    said = ark("price", "set", "netdisk", "1", "--from", "2099-01-01T00:00+08:00", "--reason", "x")
+    storage = Storage(f"sqlite:///{state_dir / 'ark.sqlite'}")
+    market.seed_catalog(storage, catalog=test_platform_flow.CATALOG, now=test_platform_flow.T0)
+    storage.close()
+    said = ark("price", "set", "offer:cpu", "1", "--from", "2099-01-01T00:00+08:00", "--reason", "x")
     assert said.exit_code == 0 and "2098-12-31 16:00 UTC" in said.stdout, said.output
 
 
