@@ -10,7 +10,7 @@ BOOTSTRAP = ARK_BEGAN=$$(date +%s.%N) $(or $(PYTHON),python3) -m hub_config.boot
 DEV = $$($(or $(PYTHON),python3) -c 'from ark_extensions.environments import environments; print(environments().dev)')/bin
 DIR_OPTION = $(if $(DIR),--dir '$(DIR)')
 
-.PHONY: help up down restore vscode cluster cluster-down images test soak check format bench lock i18n-extract test-env
+.PHONY: help up down restore vscode cluster cluster-down images test soak doubt check format bench lock i18n-extract test-env
 
 help: ## list what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -51,6 +51,9 @@ soak: test-env ## for hours: money, 1,000,000 simulated steps and 100,000 kills;
 	@ARK_SOAK_STEPS=1000000 ARK_KILLS=100000 ARK_POD_KILLS=1000 ARK_FAILED_STARTS=1000 PYTHONPATH=. \
 		$(DEV)/python -m pytest -q tests/integration/test_money_simulation.py \
 		tests/integration/test_money_kills.py tests/integration/test_kube_kills.py tests/integration/test_kube_failures.py
+
+doubt: test-env ## break a copy of the product on purpose, and see that the tests notice [BREAKS="words of their names"]
+	@$(DEV)/python -m tests.mutations $(BREAKS)
 
 check: ## style, types, layers, documents, translations
 	@$(BOOTSTRAP) test-env --only-dev

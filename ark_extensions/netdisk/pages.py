@@ -22,6 +22,7 @@ from ark_extensions.netdisk.session import Callback, SessionHandler
 from ark_extensions.netdisk.words import BROWSER_WORDS
 from ark_extensions.usecases import users, wallet
 from ark_extensions.web import frame, i18n
+from ark_extensions.web.address import address_of
 from ark_extensions.web.tokens import Unauthenticated
 
 HERE = Path(__file__).parent
@@ -80,7 +81,7 @@ class Page(SessionHandler):
             **frame.around(found, admin=self.caller.admin), section="netdisk", here=self.request.uri or "", now=now,
             theme=frame.known_theme(self.get_cookie("ark-theme", "")), xsrf=token.decode() if isinstance(token, bytes) else token,
             me=self.caller.user, admin=self.caller.admin, trash_days=self.office.settings.netdisk_trash_days,
-            webdav=f"{self.office.settings.base_url}{PREFIX}/dav/",
+            webdav=f"{address_of(self.request, self.office.settings)}{PREFIX}/dav/",
         )  # fmt: skip
         self.set_header("Content-Security-Policy", POLICY)
         self.set_header("Referrer-Policy", "same-origin")
@@ -99,18 +100,21 @@ class Preferences(SessionHandler):
     async def post(self) -> None:
         language, theme = self.get_body_argument("language", ""), self.get_body_argument("theme", "")
         if language in i18n.LANGUAGES:
-            self.set_cookie("ark-language", language, path="/services/", expires_days=365, samesite="Lax")
+            self.set_cookie("ark-language", language, path="/", expires_days=365, samesite="Lax")
             await self.office.use(users.set_language, user=self.caller.user, language=language)
             self.application.settings["languages"][self.caller.user] = language
         if theme in frame.THEMES:
-            self.set_cookie("ark-theme", theme, path="/services/", expires_days=365, samesite="Lax")
+            self.set_cookie("ark-theme", theme, path="/", expires_days=365, samesite="Lax")
         self.redirect(f"{PREFIX}/", status=303)
 
 
 class Asset(StaticFileHandler):
-    def set_extra_headers(self, path: str) -> None:
+    def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+    def set_extra_headers(self, path: str) -> None:
         age = 365 * 86_400 if self.get_query_argument("v", "") else 3600
         self.set_header("Cache-Control", f"public, max-age={age}")
 

@@ -12,7 +12,7 @@ import pytest
 
 from ark_extensions.cluster_api import Access, ClusterApi
 from ark_extensions.domain.cluster import claim_name, labels, pod_name
-from ark_extensions.domain.errors import NotFound
+from ark_extensions.domain.errors import Conflict, NotFound
 from ark_extensions.domain.workspaces import Mount
 from ark_extensions.settings import Kubernetes
 from ark_extensions.volumes import Disks, Volumes
@@ -69,6 +69,22 @@ def test_in_any_runtime_deleting_a_data_disk_is_repeatable_and_takes_that_one_on
     for workspace_id in ("ws1", "ws1", "never-was"):
         stage.disks.delete_data_disk(workspace_id)
     assert stage.present() == {"ws2"}
+
+
+def test_a_claim_and_a_pod_of_another_installation_are_left_alone() -> None:
+    with stand_in() as server:
+        disks = ClusterDisks(ClusterApi(Access(server.url, None, lambda: None)), Kubernetes())
+        theirs = labels("another", workspace_id="ws1", owner="alice")
+        spec = {"resources": {"requests": {"storage": "10Gi"}}}
+        server.add("persistentvolumeclaims", claim_name("ws1"), labels=theirs, spec=spec)
+        server.add("pods", pod_name("ws1"), labels=theirs)
+        for act in (disks.delete_data_disk, lambda name: disks.grow_data_disk(name, 20), lambda name: disks.mark_orphan(name, None)):
+            with pytest.raises(Conflict, match="left alone"):
+                act("ws1")
+        disks.remove_run_dir("ws1")
+        assert disks.run_dirs() == [] and list(disks.data_disks()) == []
+        others = ClusterDisks(ClusterApi(Access(server.url, None, lambda: None)), Kubernetes(installation="another"))
+        assert others.run_dirs() == ["ws1"] and [disk.workspace_id for disk in others.data_disks()] == ["ws1"]
 
 
 def test_in_any_runtime_the_size_of_what_a_stop_deletes_is_told_or_unknown(stage: Stage) -> None:

@@ -346,3 +346,10 @@ def test_nothing_else_is_served(stage: Stage, path: str) -> None:
 def test_states_in_answers_are_the_domains(stage: Stage) -> None:
     schema = stage.api("GET", "/openapi.json").json["components"]["schemas"]["Workspace"]
     assert set(schema["properties"]["state"]["enum"]) == {state.value for state in State}
+
+
+def test_who_comes_for_the_first_time_has_an_account_and_the_opening_credit(stage: Stage) -> None:
+    stage.hub("POST", "/users/first-time")
+    answer = stage.api("GET", "/wallet", token=stage.token("first-time"))
+    assert answer.status == 200
+    assert answer.json["balance"]["amount"] == stage.settings.opening_credit

@@ -49,6 +49,11 @@ def test_a_clock_that_goes_back_costs_nothing() -> None:
     assert disk_cost_micros(86_400, T0, T0 + timedelta(seconds=90, milliseconds=999)) == 90
 
 
+def test_a_second_that_has_not_passed_costs_nothing() -> None:
+    assert cost_micros(3600, T0, T0 + timedelta(milliseconds=999)) == 0
+    assert cost_micros(3600, T0, T0 + timedelta(seconds=90, milliseconds=999)) == 90
+
+
 def test_runway_is_none_without_burn_and_never_negative() -> None:
     assert runway(100, 0) is None
     assert runway(-5, 10) == timedelta(0)

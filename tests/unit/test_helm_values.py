@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def test_what_the_operator_sets_wins_over_what_the_chart_decides() -> None:
     assert (settings["ssh_port"], settings["kubernetes"]["installation"]) == (2200, "two")
     policy = one(documents, "NetworkPolicy", "ark-workspaces")
     assert policy["spec"]["podSelector"]["matchLabels"] == {"ark/installation": "two"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workspaces_reach_no_private_address(kind: str) -> None:
+    """Other workspaces, the database, the nodes, the Kubernetes API and the metadata address are all among these."""
+    policy = one(ark(kind), "NetworkPolicy", "ark-workspaces")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    [outside] = [rule["to"] for rule in policy["egress"] if "ports" not in rule]
+    assert {block["ipBlock"]["cidr"] for block in outside} == {"0.0.0.0/0", "::/0"}
+    for block in outside:
+        net = ip_network(block["ipBlock"]["cidr"])
+        kept_out = [ip_network(text) for text in block["ipBlock"]["except"]]
+        private = ["10.96.0.1", "172.17.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "127.0.0.1", "fd00::1", "fe80::1", "::1"]
+        for address in map(ip_address, private):
+            assert address.version != net.version or any(address in one for one in kept_out), address
+    for rule in policy["egress"]:
+        for place in rule["to"]:
+            assert "podSelector" not in place or place["podSelector"].get("matchLabels"), "not to every pod"
 
 
 def test_every_secret_that_a_process_reads_is_made() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from ark_extensions.netdisk.listing import list_folder, search
 from ark_extensions.netdisk.refusals import Exists, Leaves, NoParent
 from ark_extensions.netdisk.scanning import measure_fast
 from ark_extensions.netdisk.tree import Tree
+from ark_extensions.netdisk.tus_files import bytes_there, open_at_end
 from ark_extensions.netdisk.walking import measure
+from ark_extensions.usecases.netdisk import Upload
 
 
 @pytest.fixture
@@ -68,6 +71,36 @@ def test_a_file_is_published_with_its_time_and_keeps_the_mode_of_the_old(tree: T
     assert put(tree, "run.sh", b"new") == "run.sh"
     info = (data / "run.sh").stat()
     assert (data / "run.sh").read_bytes() == b"new" and info.st_mode & 0o777 == 0o755 and info.st_mtime == 1577836800
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_told(
+    tree: Tree, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def watched(fd: int) -> None:
+        what = "folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
+        synced.append((what, (data / "report.txt").exists()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    put(tree, "report.txt", b"x")
+    assert ("file", False) in synced, "not synced before it was renamed"
+    assert synced[-1] == ("folder", True), "the rename was not synced"
+
+
+@pytest.mark.parametrize(("boot_id", "counts"), [("same", 700), ("before the crash", 500)])
+def test_after_a_crash_of_the_machine_only_what_was_synced_counts_as_uploaded(tree: Tree, boot_id: str, counts: int) -> None:
+    name, fd = tree.stage()
+    os.write(fd, b"x" * 700)
+    os.close(fd)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    upload = Upload(name, "alice", "big", 1000, 500, boot_id, "refuse", None, None, "", now, now, None)
+    assert bytes_there(tree, upload, "same") == counts
+    fd, at = open_at_end(tree, upload, "same")
+    assert at == counts and os.fstat(fd).st_size == counts, "what may be garbage is cut off"
+    os.close(fd)
 
 
 def test_conflicts(tree: Tree, data: Path) -> None:

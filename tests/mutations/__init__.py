@@ -1,0 +1,1 @@
+"""Deliberate breaks of the product, and whether the suite notices them: `make doubt`."""
