@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from ark_extensions.domain.files import GIB, Limits
 from ark_extensions.domain.money import parse_amount
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -218,6 +219,11 @@ class Settings(BaseSettings):
     @property
     def opening_credit_micros(self) -> int:
         return parse_amount(self.opening_credit)
+
+    @property
+    def netdisk_limits(self) -> Limits:
+        """Of a user for whom an operator has set no others."""
+        return Limits(self.netdisk_limit_gib * GIB, self.netdisk_max_files, self.netdisk_free_gib * GIB)
 
     @property
     def resolved_database_url(self) -> str:

@@ -6,7 +6,7 @@ import click
 
 from ark_extensions.cli.installation import installation, opened, print_json, print_table, utc_now
 from ark_extensions.domain.errors import NotFound
-from ark_extensions.domain.files import GIB, Limits, billable_bytes, join, parse_path
+from ark_extensions.domain.files import GIB, billable_bytes, join, parse_path
 from ark_extensions.netdisk.exchange import catalogue_mount, import_into, opener, publish_folder
 from ark_extensions.netdisk.tree import Tree
 from ark_extensions.usecases import netdisk as books
@@ -27,9 +27,8 @@ def netdisk() -> None:
 def usage(as_json: bool) -> None:
     """What each user keeps, and what of it is beyond the free part."""
     settings = installation()
-    limits = Limits(settings.netdisk_limit_gib * GIB, settings.netdisk_max_files, settings.netdisk_free_gib * GIB)
     with opened(settings) as storage:
-        views = [books.netdisk_view(storage, owner=user.name, defaults=limits) for user in users.list_users(storage)]
+        views = [books.netdisk_view(storage, owner=user.name, defaults=settings.netdisk_limits) for user in users.list_users(storage)]
     facts = [
         {"user": v.owner, "used_bytes": v.usage.bytes, "files": v.usage.files, "billable_bytes": billable_bytes(v.usage.bytes, v.limits),
          "limit_bytes": v.limits.bytes, "measured_at": v.scanned_at}

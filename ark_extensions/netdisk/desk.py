@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from ark_extensions.domain.files import GIB, Full, Limits, Usage, check_fits
+from ark_extensions.domain.files import Full, Limits, Usage, check_fits
 from ark_extensions.netdisk.kernel import boot_id
 from ark_extensions.netdisk.placing import Queue
 from ark_extensions.netdisk.tree import Tree
@@ -149,8 +149,7 @@ class Office:
 
     @property
     def limits(self) -> Limits:
-        s = self.settings
-        return Limits(s.netdisk_limit_gib * GIB, s.netdisk_max_files, s.netdisk_free_gib * GIB)
+        return self.settings.netdisk_limits
 
     async def use(self, verb: Callable[Concatenate[Storage, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a use case in a thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ark_extensions.console.api import answers as a
 from ark_extensions.console.api.routes import Call, Route
 from ark_extensions.console.api.shapes import money
-from ark_extensions.domain.files import GIB, Limits, billable_bytes
+from ark_extensions.domain.files import billable_bytes
 from ark_extensions.usecases.netdisk import netdisk_view
 from ark_extensions.usecases.netdisk_charges import netdisk_price
 
@@ -27,8 +27,7 @@ class Netdisk(a.Output):
 
 async def netdisk(call: Call) -> Netdisk:
     settings = call.ark.settings
-    defaults = Limits(settings.netdisk_limit_gib * GIB, settings.netdisk_max_files, settings.netdisk_free_gib * GIB)
-    view = await call.use(netdisk_view, owner=call.user, defaults=defaults)
+    view = await call.use(netdisk_view, owner=call.user, defaults=settings.netdisk_limits)
     price = await call.use(netdisk_price, now=call.handler.now)
     address = f"{call.base_url}{DAV}"
     return Netdisk(
