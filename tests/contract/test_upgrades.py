@@ -8,6 +8,7 @@ the workspaces', which are made anew.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -171,3 +172,34 @@ def test_a_databases_age_is_told(new_url: Callable[[], str]) -> None:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert schema_age(storage) == "newer"
     storage.close()
+
+
+def test_the_documented_programs_put_a_clusters_database_back(server: postgresql.Server | None, tmp_path: Path) -> None:
+    """The lines of docs/operate.md for a cluster's databases: whatever came after the dump is gone, and the books are right."""
+    if server is None:
+        pytest.skip(postgresql.missing() or "")
+    page = (Path(__file__).resolve().parents[2] / "docs/operate.md").read_text()
+    dumped = re.search(r"pg_dump -U ark (.+) ark > ark.dump", page)
+    put_back = re.search(r"pg_restore -U ark (.+) -d ark < ark.dump", page)
+    assert dumped and put_back
+    url = server.database()
+    rows = fill(url, RECORDED[-1])
+    migrate(url)
+    here = ("-h", str(server._directory), "-U", server._user)
+    file = tmp_path / "ark.dump"
+    file.write_bytes(server.run("pg_dump", *here, *dumped[1].split(), server.name_of(url)).stdout)
+    storage = Storage(url)
+    users.ensure_user(storage, name="later", admin=False, opening_credit_micros=10, now=recorded_at(rows))
+    storage.close()
+    readable = Path(server._directory) / "ark.dump"  # the server's programs run as its own user
+    readable.write_bytes(file.read_bytes())
+    readable.chmod(0o644)
+    server.run("pg_restore", *here, *put_back[1].split(), "-d", server.name_of(url), str(readable))
+    storage = Storage(url)
+    try:
+        assert users.get_user(storage, name="later") is None
+        assert books.check_books(storage) == [] and schema_age(storage) == "present"
+        users.ensure_user(storage, name="later", admin=False, opening_credit_micros=10, now=recorded_at(rows))  # it can be written to
+        assert books.check_books(storage) == []
+    finally:
+        storage.close()
