@@ -67,9 +67,18 @@ def test_what_is_on_record_is_put_in_order(storage: Storage) -> None:
         history(storage, workspace="")
 
 
-def test_lines_are_found_by_whole_words_in_every_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")  # the Hub's own lines are in the machine's time and do not say which that is
+@pytest.fixture
+def universal_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The Hub's own lines are in the machine's time, and do not say which that is."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
     time.tzset()
+
+
+@pytest.mark.usefixtures("universal_time")
+def test_lines_are_found_by_whole_words_in_every_log(tmp_path: Path) -> None:
     (tmp_path / "hub.log").write_text(
         "[I 2026-11-23 21:21:22.124 JupyterHub base:1134] User li:lab took 8.693 seconds to start\n"
         "[I 2026-11-23 21:21:22.125 JupyterHub base:1134] User li:lab2 took 1 second to start\n"
