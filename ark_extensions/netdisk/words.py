@@ -88,7 +88,10 @@ BROWSER_WORDS = {
     "last_used": _("last used {date}"),
     "never_used": _("never used"),
     "home": _("Netdisk"),
-    "over_limit": _("There is more here than the limit allows. Uploads are refused until it fits: delete something, and empty the trash."),
+    "over_limit": _(
+        "There is more here than the limit allows. Uploads are refused until it fits; what a workspace writes is not stopped, and counts. "
+        "Delete something, and empty the trash."
+    ),
     "import": _("Import"),
     "import_title": _("Import a dataset or model"),
     "import_intro": _("The platform copies it into “{folder}”. It takes space of your netdisk; in workspaces it can be mounted without."),

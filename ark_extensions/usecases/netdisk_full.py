@@ -18,11 +18,11 @@ KIND = "netdisk_full"
 RUNNING = ("starting", "running")
 TOO_LARGE = Sentence(
     "Your netdisk takes {used_bytes} and {limit_bytes} is the most. "
-    "Uploads are refused until it fits again: delete something, and empty the trash."
+    "Uploads are refused until it fits again; what a workspace writes is not stopped, and counts. Delete something, and empty the trash."
 )
 TOO_MANY = Sentence(
     "Your netdisk holds {files} files and folders, and {limit} is the most. "
-    "Uploads are refused until it fits again: delete something, and empty the trash."
+    "Uploads are refused until it fits again; what a workspace writes is not stopped, and counts. Delete something, and empty the trash."
 )
 FITS_AGAIN = Sentence("Your netdisk is under its limit again: uploads are taken.")
 
