@@ -129,8 +129,8 @@ def listen(app: Application, port: int, address: str = "127.0.0.1") -> HTTPServe
         idle_connection_timeout=IDLE_SECONDS,
     )
     server.listen(port, address=address)
-    kernel.share_memory_between_threads()
     gc.collect()
+    kernel.spare_memory()
     gc.freeze()  # what was imported stays: the collector need not walk it again and again
     return server
 

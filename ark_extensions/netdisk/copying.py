@@ -60,7 +60,7 @@ class Copy:
         """→ (the path it got, the doomed name of what it replaced). ``whole`` False: a folder without its content."""
         if target == source and on_conflict != "keep_both" or target != source and is_inside(target, source) and whole:
             raise Forbidden("A folder cannot be put into itself.", code="into_itself")
-        with self._tree.opened(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) as fd:
+        with self._tree.opened_to_read(source) as fd:
             return self.place(fd, target, on_conflict=on_conflict, whole=whole)
 
     def place(self, source_fd: int, target: str, *, on_conflict: str, whole: bool = True) -> tuple[str, str | None]:
@@ -136,7 +136,7 @@ class Copy:
                 self._give_name(name, into)
                 self.done += Usage(0, 1)
             elif stat.S_ISREG(info.st_mode):
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=source)
+                fd = kernel.open_entry(source, name)
                 try:
                     self._file(fd, into, name, info)
                 finally:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ark_extensions.catalogue import import_item
 from ark_extensions.domain.errors import InvalidField, NotFound
 from ark_extensions.domain.files import Usage, parse_path
 from ark_extensions.domain.workspaces import Mount
@@ -43,11 +42,13 @@ def publish_folder(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Add a folder of a user's netdisk to the catalogue. → the version number. Called again it goes on."""
+    from ark_extensions.catalogue import import_item  # an operator's command needs it, the service does not
+
     if users.get_user(storage, name=owner) is None:
         raise NotFound("There is no user {name}.", name=owner)
     data = volumes.netdisk(owner)
     tree = Tree(data)
-    with tree.opened(parse_path(folder), os.O_RDONLY | os.O_NONBLOCK) as fd:
+    with tree.opened_to_read(parse_path(folder)) as fd:
         if not os.path.isdir(f"/proc/self/fd/{fd}"):
             raise InvalidField("{path} is not a directory.", field="folder", path=folder)
         draft = Copy(tree).draft(fd, folder)

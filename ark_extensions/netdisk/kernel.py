@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 
 from ark_extensions.netdisk.renaming import exchange, no_replace
 
@@ -67,6 +68,24 @@ def look_in_memory(dir_fd: int, path: str) -> int:
     return int(fd)
 
 
+def open_to_read(handle: int) -> int:
+    """A descriptor for reading of what an O_PATH descriptor is of: a file or folder. ENXIO for a pipe, socket or device, which is not
+    opened: to open one may already wait or do something (a watchdog begins to count)."""
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def open_entry(folder_fd: int, name: str) -> int:
+    """`open_to_read` of a name in an open folder; a link is refused."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+    try:
+        return open_to_read(handle)
+    finally:
+        os.close(handle)
+
+
 def is_local(fd: int) -> bool:
     """Whether what is known about a file of this file system is known without asking another machine."""
     found = ctypes.create_string_buffer(256)
@@ -92,10 +111,12 @@ def syncfs(fd: int) -> None:
         raise _failed()
 
 
-def share_memory_between_threads() -> None:
-    """Two heaps for all threads instead of one for each: dozens that each keep a little keep a lot."""
+def spare_memory() -> None:
+    """Two heaps for all threads instead of one for each, as dozens that each keep a little keep a lot; and back to the kernel with
+    what the start has left over."""
     if hasattr(_libc, "mallopt"):  # not in every C library
         _libc.mallopt(_M_ARENA_MAX, 2)
+        _libc.malloc_trim(0)
 
 
 def supported() -> bool:

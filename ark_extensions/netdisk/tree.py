@@ -117,15 +117,23 @@ class Tree:
 
     def open_file(self, path: str) -> tuple[int, Entry]:
         """A descriptor for reading, and what it is. The caller closes it. Refuses everything but ordinary files."""
-        with refusing(path):
-            fd = kernel.open_beneath(self.data_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with self.opened(path, os.O_PATH) as handle, refusing(path):
+            fd = kernel.open_to_read(handle)
         info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
+        if stat.S_ISDIR(info.st_mode):
             os.close(fd)
-            if stat.S_ISDIR(info.st_mode):
-                raise Exists("“{name}” is a folder.", code="is_folder", name=shown(path) or "/")
-            raise Forbidden("“{name}” is not an ordinary file.", code="not_a_file", name=shown(path))
+            raise Exists("“{name}” is a folder.", code="is_folder", name=shown(path) or "/")
         return fd, entry_of(split(path)[1], info)
+
+    @contextmanager
+    def opened_to_read(self, path: str) -> Iterator[int]:
+        """A descriptor of a file or folder, for reading; closed at the end. Refuses everything else."""
+        with self.opened(path, os.O_PATH) as handle, refusing(path):
+            fd = kernel.open_to_read(handle)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     @contextmanager
     def parent(self, path: str) -> Iterator[tuple[int, str]]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ark_extensions.domain.errors import Conflict
 from ark_extensions.domain.files import another_name, join, split, zip_name
+from ark_extensions.netdisk import kernel
 from ark_extensions.netdisk.tree import Tree
 from ark_extensions.netdisk.walking import measure, walk
 
@@ -63,7 +64,9 @@ def write_zip(tree: Tree, paths: list[str], send: Callable[[bytes], None]) -> No
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:  # type: ignore[arg-type]
         for path in paths:
             name = split(path)[1] or "netdisk"
-            with tree.opened(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) as fd:
+            if tree.look(path).kind not in ("file", "folder"):
+                continue
+            with tree.opened_to_read(path) as fd:
                 if stat.S_ISREG(os.fstat(fd).st_mode):
                     _add(archive, fd, _own_name(names, name))
                 elif stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -79,7 +82,7 @@ def _add_folder(archive: zipfile.ZipFile, top: int, name: str, names: set[str]) 
             if not entry.is_file(follow_symlinks=False):
                 continue
             try:
-                fd = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder.fd)
+                fd = kernel.open_entry(folder.fd, entry.name)
             except OSError:
                 continue
             try:
