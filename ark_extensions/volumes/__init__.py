@@ -8,13 +8,14 @@ here, claims and pods there (``kubernetes``): what is done with both alike is ``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ark_extensions.cluster_api import ClusterApi
 from ark_extensions.domain.workspaces import Mount
 from ark_extensions.settings import Settings
-from ark_extensions.volumes.kubernetes import ClusterDisks
 from ark_extensions.volumes.local_dir import LocalDirVolumes
+
+if TYPE_CHECKING:
+    from ark_extensions.volumes.kubernetes import ClusterDisks
 
 
 class Disks(Protocol):
@@ -36,6 +37,10 @@ class Disks(Protocol):
 def open_disks(settings: Settings) -> LocalDirVolumes | ClusterDisks:
     """The disks of this installation's runtime."""
     if settings.runtime == "kubernetes":
+        # not in the processes that only serve files
+        from ark_extensions.cluster_api import ClusterApi
+        from ark_extensions.volumes.kubernetes import ClusterDisks
+
         return ClusterDisks(ClusterApi.of(settings), settings.kubernetes)
     return LocalDirVolumes(settings.state_dir)
 

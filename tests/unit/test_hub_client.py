@@ -13,15 +13,17 @@ from ark_extensions.web.hub_client import granted
 CHECK = """
 import sys
 import ark_extensions.{service}.app
-heavy = {{"alembic", "sqlalchemy.orm", "jupyterhub.orm", "jupyterhub.scopes"}} & set(sys.modules)
+heavy = {{"alembic", "sqlalchemy.orm", "jupyterhub.orm", "jupyterhub.scopes", "aiohttp"}} & set(sys.modules)
 assert not heavy, heavy
-from jupyterhub import scopes
+from jupyterhub import scopes, httpclient, utils
 assert scopes._intersect_expanded_scopes({{"a"}}, {{"a", "b"}}) == {{"a"}}
+import aiohttp
+assert utils.aiohttp.ClientOSError is aiohttp.ClientOSError and httpclient.aiohttp is aiohttp
 """
 
 
 @pytest.mark.parametrize("service", ["netdisk", "console"])
-def test_a_service_loads_no_table_of_the_hub(service: str) -> None:
+def test_a_service_loads_neither_the_hub_s_tables_nor_its_http_client(service: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CHECK.format(service=service)], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
     )
