@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ark_extensions.console.pages import assets, bills, look, notices, plots
-from ark_extensions.domain.offers import Offer, Plan, Quantities
+from ark_extensions.console.pages import assets, bills, look, notices, operators, plots
+from ark_extensions.domain.offers import Offer, Plan, PriceVersion, Quantities
 from ark_extensions.payments.manual import transfer_reference
 from ark_extensions.usecases.assets import AssetView
 from ark_extensions.usecases.bills import Bill, BillLine
@@ -91,6 +91,22 @@ def test_a_charge_says_how_much_of_what_it_was_for(kind: str, quantity: int, sai
     )  # fmt: skip
     assert f">{said}</td>" in page
     assert ("/ GiB and day" in page) == (kind == "charge_netdisk")
+
+
+def test_the_netdisks_price_has_a_name_and_is_on_sale_for_a_gib_and_day() -> None:
+    env = look.environment("en", "CNY")
+    price = PriceVersion("v1", "netdisk", "day", 20_000, NOW)
+    about = {"theme": "auto", "section": "admin-money", "xsrf": "x", "here": "/", "notices": [], "now": NOW, "me": "root", "admin": True}
+    row = {"subject": "netdisk", "name": operators.subject_name("netdisk", {}), "plan": "", "on_sale": operators.is_on_sale("netdisk", {})}
+    page = env.get_template("admin_prices.html").render(
+        **around(WalletView(5, 0, None), admin=True),
+        **about,
+        tab="prices",
+        rows=[{**row, "now": price, "next": None, "versions": (price,)}],
+    )
+    assert "Netdisk</th>" in page and "/ GiB and day" in page and "not on sale" not in page
+    dialog = env.get_template("_price.html").render(subject="netdisk", name="", current=price)
+    assert "Price of Netdisk" in dialog and "Price of a GiB and day, in CNY" in dialog
 
 
 def bills_of(*lines: BillLine) -> Bill:

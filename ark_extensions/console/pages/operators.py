@@ -89,7 +89,7 @@ class Prices(AdminPage):
                     "subject": found.subject,
                     "name": subject_name(found.subject, offers),
                     "plan": offers[found.subject].plan.value if found.subject in offers else "",
-                    "on_sale": found.subject in offers or found.subject.startswith("disk:"),
+                    "on_sale": is_on_sale(found.subject, offers),
                     "now": price_at(found.versions, now),
                     "next": min(coming, key=lambda v: v.valid_from, default=None),
                     "versions": found.versions,
@@ -101,11 +101,15 @@ class Prices(AdminPage):
 
 
 def subject_name(subject: str, offers: dict[str, Any]) -> str:
-    """What a price is of, as people know it."""
+    """What a price is of, as people know it; "" for the netdisk, which has but one."""
     kind, _, id = subject.partition(":")
     if kind == "disk":
         return f"{id} GiB"
     return str(offers[subject].name) if subject in offers else id
+
+
+def is_on_sale(subject: str, offers: dict[str, Any]) -> bool:
+    return subject in offers or subject == "netdisk" or subject.startswith("disk:")
 
 
 class PriceDialog(AdminPage):
