@@ -6,6 +6,7 @@ the whole way: API, order, gate, disk, netdisk, pod, keys, Hub, proxy. Theirs is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -88,13 +89,17 @@ def run() -> list[Row]:
 def a_cluster() -> Iterator[Cluster]:
     """A bench builds no Kubernetes: that takes longer than all measurements together."""
     built = build.programs()
-    if not build.problems() and not (built.control.is_dir() and built.containerd.is_dir() and images.built("workspace-base")):
+    there = built.control.is_dir() and built.containerd.is_dir() and images.built("workspace-base")
+    if not os.environ.get("KUBECONFIG") and not build.problems() and not there:
         raise CannotRun("Kubernetes or the images are not built yet: `make cluster images` does it once")
-    try:
-        with brought_up() as found:
-            yield found
-    except NoCluster as why:
-        raise CannotRun(str(why)) from why
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(brought_up())
+        except NoCluster as why:
+            raise CannotRun(str(why)) from why
+        if found.files is None:
+            raise CannotRun("it needs ARK_CLUSTER_FILES (docs/operate.md)")
+        yield found
 
 
 @contextmanager
