@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from ark_extensions.domain.catalog import DATASET, MODEL
+from ark_extensions.domain.catalog import DIRECTORIES
 from ark_extensions.domain.workspaces import Mount
 
 USER = "user"
@@ -17,7 +17,7 @@ HOME = PurePosixPath("/home/user")
 NETDISK = PurePosixPath("/ark-contexts/data")
 HOME_NETDISK = HOME / "data"
 #: read-only directories of the catalogue's items, one for each kind
-IMPORTED = {DATASET: HOME / "imported_datasets", MODEL: HOME / "imported_models"}
+IMPORTED = {kind: HOME / name for kind, name in DIRECTORIES.items()}
 #: names in the home directory where the platform mounts something
 HOME_MOUNT_POINTS = (HOME_NETDISK.name, *(path.name for path in IMPORTED.values()))
 

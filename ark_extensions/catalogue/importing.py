@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ark_extensions.catalogue.survey import Entry, changed, content_hash, hash_entry, survey
-from ark_extensions.domain.catalog import DATASET, MODEL, check_item_name
+from ark_extensions.domain.catalog import KINDS, check_item_name
 from ark_extensions.domain.errors import Conflict, InvalidField, Unavailable
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
@@ -59,7 +59,7 @@ def import_item(
     progress: Progress = lambda done, total: None,
 ) -> int:
     """Add ``source_dir`` to the catalogue; returns the version number. ``progress`` gets (bytes handled, of how many)."""
-    if kind not in (DATASET, MODEL):
+    if kind not in KINDS:
         raise InvalidField("Only a dataset or a model can be imported.", field="kind")
     check_item_name(name)
     entries = survey(source_dir)

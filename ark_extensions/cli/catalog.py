@@ -9,11 +9,10 @@ import click
 
 from ark_extensions.catalogue import import_item
 from ark_extensions.cli.installation import installation, opened, print_json, print_table, utc_now
+from ark_extensions.domain.catalog import KINDS
 from ark_extensions.domain.money import format_amount
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import market
-
-ITEMS = ("dataset", "model")
 
 
 @click.group()
@@ -22,7 +21,7 @@ def catalog() -> None:
 
 
 @catalog.command("import")
-@click.argument("kind", type=click.Choice(ITEMS))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--title", default="", help="What people read.")
@@ -70,7 +69,7 @@ def list_(as_json: bool) -> None:
 
 
 @catalog.command("withdraw")
-@click.argument("what", type=click.Choice(["offer", "image", *ITEMS]))
+@click.argument("what", type=click.Choice(["offer", "image", *KINDS]))
 @click.argument("id_", metavar="ID")
 def withdraw(what: str, id_: str) -> None:
     """Take something off sale. Workspaces that have it keep it."""
@@ -98,7 +97,7 @@ def _on_sale(storage: Storage) -> dict[str, list[dict[str, object]]]:
         for disk in market.list_disks(storage, now=now)
     ]
     found = {"offer": offers, "image": images, "data-disk": disks}
-    for kind in ITEMS:
+    for kind in KINDS:
         found[kind] = [
             {
                 "id": item.name,

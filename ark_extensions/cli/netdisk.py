@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ark_extensions.cli.installation import installation, opened, print_json, print_table, utc_now
+from ark_extensions.domain.catalog import KINDS
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.files import GIB, billable_bytes, join, parse_path
 from ark_extensions.netdisk.exchange import catalogue_mount, import_into, opener, publish_folder
@@ -13,8 +14,6 @@ from ark_extensions.usecases import netdisk as books
 from ark_extensions.usecases import users
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from ark_extensions.web.i18n import size
-
-ITEMS = ("dataset", "model")
 
 
 @click.group()
@@ -57,7 +56,7 @@ def limit(user: str, gib: int | None, files: int | None) -> None:
 
 
 @netdisk.command()
-@click.argument("kind", type=click.Choice(ITEMS))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
 @click.argument("user")
 @click.argument("folder")
@@ -77,7 +76,7 @@ def publish(kind: str, name: str, user: str, folder: str, title: str, descriptio
 
 @netdisk.command("import")
 @click.argument("user")
-@click.argument("kind", type=click.Choice(ITEMS))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
 @click.option("--version", type=click.IntRange(1), help="Which version; the newest without it.")
 @click.option("--into", default="", help="A folder of the netdisk.")

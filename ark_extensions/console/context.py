@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ark_extensions.console.auth import SERVICE, Principal
 from ark_extensions.console.sse import Feed
 from ark_extensions.hub import Hub
+from ark_extensions.loop import utc_now
 from ark_extensions.payments.configured import configured
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
@@ -36,10 +37,6 @@ THREADS = 8
 PEOPLE_MAX = 50_000
 #: after so long a user is looked up again: the language may have been chosen elsewhere
 GREET_SECONDS = 600.0
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass

@@ -10,6 +10,10 @@ from ark_extensions.domain.errors import InvalidField
 
 DATASET = "dataset"
 MODEL = "model"
+#: of the items that are imported in versions
+KINDS = (DATASET, MODEL)
+#: where they appear, in the home directory of every workspace that has them
+DIRECTORIES = {DATASET: "imported_datasets", MODEL: "imported_models"}
 ITEM_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 
 

@@ -14,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from ark_extensions.domain.files import Full, Limits, Usage, check_fits
+from ark_extensions.loop import utc_now
 from ark_extensions.netdisk.kernel import boot_id
 from ark_extensions.netdisk.placing import Queue
 from ark_extensions.netdisk.tree import Tree
@@ -38,10 +39,6 @@ DESKS_MAX = 2000
 #: never the last bytes of a disk: databases and logs are on it too
 KEPT_FREE_BYTES = 512 * 1024**2
 NOTHING = Usage(0, 0)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Desk:

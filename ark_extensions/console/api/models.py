@@ -18,10 +18,10 @@ from ark_extensions.domain.errors import ArkError, InvalidField
 from ark_extensions.domain.money import MAX_AMOUNT_MICROS, parse_amount
 from ark_extensions.domain.users import check_email
 from ark_extensions.domain.workspaces import DISPLAY_NAME_MAX, NAME_MAX, check_display_name, check_name
+from ark_extensions.usecases.orders import MAX_MOUNTS
 from ark_extensions.usecases.views import WorkspaceOrder
 
 LIMIT_MAX = 500
-MOUNTS_MAX = 50
 DISK_GIB_MAX = 1_000_000
 AUTO_STOP_MINUTES_MAX = int(MAX_AHEAD.total_seconds()) // 60
 #: longer texts are refused before any rule looks at them; shorter ones get the rule's own sentence
@@ -147,8 +147,8 @@ class QuoteBody(Input):
     name: Name | None = None
     display_name: DisplayName | None = None
     data_disk_gib: DiskGib = 0
-    datasets: Annotated[tuple[ItemRef, ...], Field(max_length=MOUNTS_MAX)] = ()
-    models: Annotated[tuple[ItemRef, ...], Field(max_length=MOUNTS_MAX)] = ()
+    datasets: Annotated[tuple[ItemRef, ...], Field(max_length=MAX_MOUNTS)] = ()
+    models: Annotated[tuple[ItemRef, ...], Field(max_length=MAX_MOUNTS)] = ()
     auto_stop: AutoStop | None = None
     idle_stop_minutes: IdleMinutes | None = None
     budget: Budget | None = None

@@ -18,8 +18,6 @@ from ark_extensions.usecases import views
 
 T = TypeVar("T")
 
-MOUNT_DIRECTORIES = {catalog.DATASET: "~/imported_datasets", catalog.MODEL: "~/imported_models"}
-
 
 def money(micros: int, currency: str) -> a.Money:
     return a.Money(amount=format_amount(micros), currency=currency)
@@ -89,7 +87,7 @@ def item(view: views.ItemView) -> a.Item:
         description=view.description,
         license=view.license,
         size_bytes=versions[0].size_bytes if versions else 0,
-        path=f"{MOUNT_DIRECTORIES[view.kind]}/{view.name}",
+        path=f"~/{catalog.DIRECTORIES[view.kind]}/{view.name}",
         versions=versions,
     )
 
