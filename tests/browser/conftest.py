@@ -82,7 +82,10 @@ def visit(platform: Platform, chromium: Browser, request: pytest.FixtureRequest)
     contexts: list[BrowserContext] = []
     visitors: list[Visitor] = []
 
-    def make(*, user: str | None = None, password: str | None = None, width: int = 1440, sign_in: bool = True, **options: Any) -> Visitor:
+    def make(
+        *, user: str | None = None, password: str | None = None, width: int = 1440, sign_in: bool = True, platform: Platform = platform,
+        **options: Any,
+    ) -> Visitor:  # fmt: skip
         name = user or f"u{secrets.token_hex(4)}"
         password = password or platform.add_user(name)
         options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", **options}

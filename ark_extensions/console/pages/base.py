@@ -50,7 +50,7 @@ class Page(ConsoleHandler):
         return kept if kept in allowed else allowed[0]
 
     def remember(self, name: str, value: str) -> None:
-        self.set_cookie(f"ark-{name}", value, path="/services/", expires_days=365, samesite="Lax")
+        self.set_cookie(f"ark-{name}", value, path="/", expires_days=365, samesite="Lax")
 
     @property
     def theme(self) -> str:
@@ -91,8 +91,11 @@ class Page(ConsoleHandler):
         """403, 404, 500: a page that says what to do next; a part of a page says it in one line."""
         sentence = look.error_sentence(problem, status, self.language)
         self.set_header("Content-Type", "text/html; charset=utf-8")
+        env = look.environment(self.language, self.console_settings.currency)
+        if self.request.headers.get("HX-Target") == "dialog-body":
+            self.finish(env.get_template("_refusal.html").render(sentence=sentence))
+            return
         if self.request.headers.get("HX-Request"):
             self.finish(Markup('<p class="field-error">{}</p>').format(sentence))
             return
-        env = look.environment(self.language, self.console_settings.currency)
         self.finish(env.get_template("error.html").render(status=status, sentence=sentence, theme=self.theme, now=self.now))

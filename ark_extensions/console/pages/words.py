@@ -93,7 +93,11 @@ ERROR_SENTENCES = {
 #: what the scripts say; `ark.js` reads them from a JSON block in the page
 BROWSER_WORDS = {
     "offline": _("No answer from the platform. Check the connection, then try again."),
+    "session_ended": _("Your session has ended. Sign in again, then repeat what you did."),
+    "sign_in": _("Sign in"),
     "sending": _("Sending…"),
+    "loading": _("One moment…"),
+    "close": _("Close"),
     "copied": _("Copied."),
     "copy_failed": _("The browser did not let us copy. Select the text and copy it yourself."),
     "live": _("Live"),

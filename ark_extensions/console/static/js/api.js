@@ -1,6 +1,6 @@
 // The one way in which pages write: JSON to the API, with the XSRF token, and answers that never throw.
 
-import { locale, prefix, word, xsrf } from "./page.js";
+import { locale, prefix, sessionEnded, word, xsrf } from "./page.js";
 
 /** An id for one order: the same id sent twice is one order. */
 export function newRequestId() {
@@ -34,5 +34,9 @@ export async function send(method, path, body, { signal } = {}) {
     data = null;
   }
   if (response.ok) return { ok: true, status: response.status, data };
+  if (response.status === 401) {
+    sessionEnded();
+    return { ok: false, status: 401, error: { code: "unauthenticated", message: word("session_ended"), field: null } };
+  }
   return { ok: false, status: response.status, data, error: data?.error ?? { code: "no_answer", message: word("offline"), field: null } };
 }

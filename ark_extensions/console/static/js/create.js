@@ -3,7 +3,7 @@
 import { newRequestId, send } from "./api.js";
 import { budgetOf } from "./bodies.js";
 import { computeOf, utcOf, wholeNumber } from "./fields.js";
-import { clearErrors, showError, whileSending } from "./forms.js";
+import { clearErrors, showError, tell, whileSending } from "./forms.js";
 import { amount, duration, prefix, remembered, word } from "./page.js";
 
 const form = document.getElementById("create");
@@ -94,7 +94,7 @@ async function quoteNow() {
   }
   fromQuote = true;
   if (!showError(form, answer.error, { focus: false })) {
-    problem.textContent = answer.error.message;
+    tell(problem, answer.error);
     const alert = form.querySelector("[data-form-error]");
     if (alert) alert.hidden = true;
   }

@@ -2,20 +2,26 @@
 
 import { send } from "./api.js";
 import { bodies } from "./bodies.js";
-import { changed, prefix, say, word } from "./page.js";
+import { changed, link, prefix, say, signInLink, word } from "./page.js";
+
+/** Where a refusal can be mended, if there is such a place. */
+const ways = {
+  insufficient_balance: () => link(`${prefix}/recharge`, word("recharge")),
+  unauthenticated: signInLink,
+};
+
+/** Put a refusal into a place, with the way out where there is one. */
+export function tell(place, error) {
+  place.textContent = error.message;
+  if (ways[error.code]) place.append(" ", ways[error.code]());
+  place.hidden = false;
+}
 
 export function clearErrors(form) {
   form.querySelectorAll("[data-error-for]").forEach((e) => e.replaceChildren());
   form.querySelectorAll("[aria-invalid]").forEach((e) => e.removeAttribute("aria-invalid"));
   const alert = form.querySelector("[data-form-error]");
   if (alert) alert.hidden = true;
-}
-
-function rechargeLink() {
-  const link = document.createElement("a");
-  link.href = `${prefix}/recharge`;
-  link.textContent = word("recharge");
-  return link;
 }
 
 /** Put the error where it belongs and bring the eye (and the caret, if asked) there. True if it has a field here. */
@@ -25,12 +31,10 @@ export function showError(form, error, { focus = true } = {}) {
   if (!place) {
     const alert = form.querySelector("[data-form-error]");
     if (alert) {
-      alert.textContent = error.message;
-      if (error.code === "insufficient_balance") alert.append(" ", rechargeLink());
-      alert.hidden = false;
+      tell(alert, error);
       if (focus) alert.scrollIntoView({ block: "nearest" });
     } else {
-      say(error.message, { alert: true });
+      say(error.message, { alert: true, way: ways[error.code]?.() });
     }
     return false;
   }
@@ -104,7 +108,7 @@ async function sendButton(button) {
     if (button.dataset.refresh) refreshPart(button.dataset.refresh);
     if ("reload" in button.dataset) setTimeout(() => location.reload(), 1200);
   } else {
-    say(answer.error.message, { alert: true });
+    say(answer.error.message, { alert: true, way: ways[answer.error.code]?.() });
   }
   document.dispatchEvent(new CustomEvent("ark:written", { detail: { path: button.dataset.path } }));
   changed();

@@ -1,6 +1,6 @@
 // The frame: drawer, dialogs, copy buttons, and htmx's requests carrying the XSRF token.
 
-import { locale, say, word, xsrf } from "./page.js";
+import { locale, say, sessionEnded, word, xsrf } from "./page.js";
 
 const toggle = document.getElementById("nav-toggle");
 const navigation = document.getElementById("navigation");
@@ -29,10 +29,38 @@ document.addEventListener("htmx:configRequest", (event) => {
   }
 });
 
+// a session that is over must not take away the page in which somebody types: the reader goes to sign in when they like
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.status !== 401) return;
+  event.preventDefault();
+  sessionEnded();
+});
+
+// a dialog that is slow to come says that it is on its way; who closes it meanwhile does not get it
+let opening = 0;
+let unwanted = false;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.target.id !== "dialog-body" || dialog.open) return;
+  clearTimeout(opening);
+  unwanted = false;
+  opening = setTimeout(() => {
+    const wait = document.createElement("p");
+    wait.id = "dialog-title";
+    wait.className = "waiting";
+    wait.textContent = word("loading");
+    event.detail.target.replaceChildren(wait);
+    dialog.showModal();
+  }, 300);
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.target.id !== "dialog-body") return;
+  clearTimeout(opening);
+  if (dialog.querySelector(".waiting")) dialog.close();
+});
+
 // a part that cannot be had says so: where it would have stood, or as an alert
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.status < 400) return;
-  if (event.detail.target.id === "dialog-body") event.detail.shouldSwap = true;
+  if (event.detail.target.id === "dialog-body") event.detail.shouldSwap = !unwanted;
 });
 document.addEventListener("htmx:sendError", (event) => {
   if (!event.target.closest?.("[hx-trigger^=every]")) say(word("offline"), { alert: true });
@@ -40,6 +68,7 @@ document.addEventListener("htmx:sendError", (event) => {
 
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id !== "dialog-body") return;
+  clearTimeout(opening);
   document.querySelectorAll(".dropdown-menu.show").forEach((m) => m.classList.remove("show"));
   if (!dialog.open) dialog.showModal();
   (dialog.querySelector("[autofocus]") ?? dialog.querySelector("button[type=submit]"))?.focus();
@@ -48,7 +77,10 @@ document.addEventListener("htmx:afterSwap", (event) => {
 dialog?.addEventListener("click", (event) => {
   if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();
 });
-dialog?.addEventListener("close", () => document.getElementById("dialog-body").replaceChildren());
+dialog?.addEventListener("close", () => {
+  unwanted = dialog.querySelector(".waiting") !== null;
+  document.getElementById("dialog-body").replaceChildren();
+});
 
 export async function copy(text) {
   try {

@@ -52,8 +52,9 @@ export function duration(seconds) {
 }
 
 /** Say it in words, for eyes and for screen readers; it goes by itself, an alert stays until it is closed. */
-export function say(text, { alert = false } = {}) {
+export function say(text, { alert = false, way = null, stays = false } = {}) {
   const box = document.getElementById(alert ? "alerts" : "toasts");
+  if (box.querySelector("[data-stays]")) return;
   const item = document.createElement("div");
   item.className = alert ? "ark-toast ark-toast-alert" : "ark-toast";
   const body = document.createElement("span");
@@ -61,12 +62,27 @@ export function say(text, { alert = false } = {}) {
   const close = document.createElement("button");
   close.type = "button";
   close.className = "btn-close";
-  close.setAttribute("aria-label", "×");
+  close.setAttribute("aria-label", word("close"));
   close.addEventListener("click", () => item.remove());
+  if (way) body.append(" ", way);
+  if (stays) item.dataset.stays = "";
   item.append(body, close);
   box.replaceChildren(item);
   if (!alert) setTimeout(() => item.remove(), 6000);
 }
+
+export function link(address, text) {
+  const made = document.createElement("a");
+  made.href = address;
+  made.textContent = text;
+  return made;
+}
+
+/** To the sign-in, and from there back to this page. */
+export const signInLink = () => link(location.pathname + location.search, word("sign_in"));
+
+/** Say that the session is over. The page stays: what was typed can still be copied. */
+export const sessionEnded = () => say(word("session_ended"), { alert: true, way: signInLink(), stays: true });
 
 /** A remembered small choice of this browser. */
 export const remembered = {

@@ -231,10 +231,23 @@ document.addEventListener("htmx:load", (event) => {
 let source = null;
 let last = Number(root?.dataset.cursor ?? 0);
 
+/** Whether what is shown is live: in the events window, and over the list, which would else look true while it grows old. */
+function live(panel, on) {
+  panel?.live(on);
+  const note = document.getElementById("list-lost");
+  if (note) note.textContent = on ? "" : word("reconnecting");
+}
+
+/** The stream was refused, not cut off: perhaps the session is over, which nobody can mend by asking again. */
+async function again(panel) {
+  const answer = await send("GET", "me");
+  if (answer.status !== 401) setTimeout(() => listen(panel), 3000);
+}
+
 function listen(panel) {
   if (source || document.hidden) return;
   source = new EventSource(`${prefix}/api/v1/events/stream?after=${last}&_xsrf=${encodeURIComponent(xsrf())}`);
-  source.addEventListener("open", () => panel?.live(true));
+  source.addEventListener("open", () => live(panel, true));
   source.addEventListener("workspace", (message) => {
     last = Math.max(last, Number(message.lastEventId) || 0);
     const event = JSON.parse(message.data);
@@ -243,10 +256,10 @@ function listen(panel) {
     changedSoon();
   });
   source.addEventListener("error", () => {
-    panel?.live(false);
+    live(panel, false);
     if (source?.readyState === EventSource.CLOSED) {
       source = null;
-      setTimeout(() => listen(panel), 3000);
+      again(panel);
     }
   });
 }
@@ -290,6 +303,9 @@ if (root) {
     if (name) refresh(name);
   });
   document.addEventListener("visibilitychange", () => visible(panel));
+  // a browser that lost its network can keep a dead connection open for minutes
+  addEventListener("offline", () => { source?.close(); source = null; live(panel, false); });
+  addEventListener("online", () => listen(panel));
   addEventListener("pagehide", () => source?.close());
   listen(panel);
   if (root.dataset.new) history.replaceState(null, "", `${prefix}/workspaces`);
