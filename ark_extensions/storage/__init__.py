@@ -7,6 +7,7 @@ in WAL mode with ``synchronous=FULL``: a commit that returned survives a power c
 
 from __future__ import annotations
 
+import select
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 30
 #: the advisory lock that PostgreSQL's units of work take in turn: stock, wallets and names are checked under it
 WRITE_LOCK = 0x41726B
-_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+_BEGIN_WRITING = f"BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+#: where a connection of PostgreSQL keeps its driver's cursor
+_CURSOR = "cursor"
 #: PostgreSQL ends a unit of work that does nothing for so long, in seconds
 IDLE_SECONDS = 30
 
@@ -49,7 +53,9 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: str) -> Engine:
+def _postgresql_engines(url: str) -> tuple[Engine, Engine]:
+    """One pool, written and read: its connections begin no transaction by themselves, so that ours costs one round trip."""
+    from psycopg import Error
     from psycopg.adapt import Loader
 
     class _WholeNumber(Loader):
@@ -58,18 +64,50 @@ def _postgresql_engine(url: str) -> Engine:
         def load(self, data: Any) -> int:
             return int(bytes(data))
 
-    engine = create_engine(url, pool_pre_ping=True)
+    both = create_engine(url, isolation_level="AUTOCOMMIT")
 
-    @event.listens_for(engine, "connect")
+    @event.listens_for(both, "connect")
     def _configure(connection: Any, record: Any) -> None:
         # who is paused in the middle of a unit of work is let go by the server, so that the others can go on
         connection.adapters.register_loader("numeric", _WholeNumber)
-        connection.autocommit = True
         connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-        connection.autocommit = False
+        record.info[_CURSOR] = connection.cursor()  # it keeps what it learnt about the types of its parameters
 
-    return engine
+    @event.listens_for(both, "checkout")
+    def _look(connection: Any, record: Any, proxy: Any) -> None:
+        """A server that ended a session in the pool left its last words in the socket: a look at it is no round trip."""
+        line = select.poll()
+        line.register(connection.fileno(), select.POLLIN)
+        if line.poll(0):
+            raise DisconnectionError("the server ended the session")
+
+    def begins_with(engine: Engine, statement: str) -> Engine:
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            try:
+                connection.info[_CURSOR].execute(statement, prepare=False)
+            except Error as failed:
+                connection.invalidate(failed)
+                raise DBAPIError.instance(statement, None, failed, Error, dialect=connection.dialect) from failed
+
+        return engine
+
+    return begins_with(both.execution_options(), _BEGIN_WRITING), begins_with(both.execution_options(), _BEGIN_READING)
+
+
+@contextmanager
+def driver_cursor(connection: Connection) -> Iterator[Any]:
+    """The driver's own cursor, for statements whose cost counts."""
+    kept = connection.info.get(_CURSOR)
+    if kept is not None:
+        yield kept
+        return
+    cursor = connection.connection.cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
 
 
 class Storage:
@@ -82,20 +120,17 @@ class Storage:
             self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE")
             self._reader = _sqlite_engine(url, "BEGIN")
         else:
-            self._writer = _postgresql_engine(url)
-            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
+            self._writer, self._reader = _postgresql_engines(url)
 
     @property
     def engines(self) -> tuple[Engine, ...]:
         """The engines behind this storage, for counting queries and measuring."""
-        return (self._reader, self._writer) if self.dialect == "sqlite" else (self._writer,)
+        return self._reader, self._writer
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One unit of work, alone: what it reads cannot change before it commits, as SQLite's write lock has it."""
         with self._writer.begin() as connection:
-            if self.dialect != "sqlite":
-                connection.exec_driver_sql(_TAKE_WRITE_LOCK)
             yield connection
 
     @contextmanager
@@ -103,6 +138,18 @@ class Storage:
         """A consistent snapshot that is never committed."""
         with self._reader.connect() as connection:
             yield connection
+
+    @contextmanager
+    def at_once(self) -> Iterator[Any]:
+        """PostgreSQL's cursor where each statement is a transaction of its own: one round trip, during which no client holds a lock."""
+        connection = self._writer.raw_connection()
+        try:
+            yield connection.info[_CURSOR]
+        except self._writer.dialect.loaded_dbapi.Error as failed:
+            connection.invalidate(failed)
+            raise DBAPIError.instance("", None, failed, type(failed), dialect=self._writer.dialect) from failed
+        finally:
+            connection.close()
 
     def close(self) -> None:
         for engine in self.engines:

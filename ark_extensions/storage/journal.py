@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ark_extensions.domain.errors import PostingHalted
 from ark_extensions.domain.ledger import Posting
+from ark_extensions.storage import Storage, driver_cursor
 from ark_extensions.storage.types import to_micros
 
 _ENTRIES = "INSERT INTO entries (account, transaction_id, amount_micros) VALUES (?, ?, ?)"
@@ -56,6 +57,7 @@ SELECT place, NULL FROM fresh UNION ALL SELECT NULL, 0 FROM halted UNION ALL SEL
 
 #: one posting by the database's own function, whose plans the session keeps
 _POST_ONE = "SELECT ark_post(%s, %s, %s, %s, %s, %s, %s::text[], %s::bigint[])"
+_POST_ALONE = _POST_ONE.replace("ark_post", "ark_post_alone")
 
 
 class KeysTaken(RuntimeError):
@@ -74,13 +76,20 @@ def append(connection: Connection, postings: Sequence[Posting], *, all_new: bool
     given = [posting for posting in postings if by_key[posting.key] is posting]
     if all_new and len(given) < len(postings):
         raise KeysTaken("a key is given twice")
-    cursor = connection.connection.cursor()
     try:
-        return _on_sqlite(cursor, given, all_new) if connection.dialect.name == "sqlite" else _on_postgresql(cursor, given, all_new)
+        with driver_cursor(connection) as cursor:
+            return _on_sqlite(cursor, given, all_new) if connection.dialect.name == "sqlite" else _on_postgresql(cursor, given, all_new)
     except connection.dialect.loaded_dbapi.Error as failed:
         raise DBAPIError.instance("posting", None, failed, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect) from failed
-    finally:
-        cursor.close()
+
+
+def append_alone(storage: Storage, postings: Sequence[Posting]) -> list[Posting]:
+    """`append` in a transaction of its own; on PostgreSQL a single posting is then one round trip."""
+    if len(postings) == 1 and storage.dialect == "postgresql":
+        with storage.at_once() as cursor:
+            return _one_on_postgresql(cursor, postings[0], False, _POST_ALONE)
+    with storage.write() as connection:
+        return append(connection, postings)
 
 
 def _on_sqlite(cursor: Any, given: Sequence[Posting], all_new: bool) -> list[Posting]:
@@ -115,10 +124,10 @@ def _on_sqlite(cursor: Any, given: Sequence[Posting], all_new: bool) -> list[Pos
     return new
 
 
-def _one_on_postgresql(cursor: Any, posting: Posting, all_new: bool) -> list[Posting]:
+def _one_on_postgresql(cursor: Any, posting: Posting, all_new: bool, statement: str = _POST_ONE) -> list[Posting]:
     accounts, amounts = zip(*posting.entries, strict=True)
     about = (posting.key, posting.kind, to_micros(posting.at), posting.subject, posting.memo, posting.actor)
-    cursor.execute(_POST_ONE, (*about, list(accounts), list(amounts)))
+    cursor.execute(statement, (*about, list(accounts), list(amounts)))
     (outcome,) = cursor.fetchone()
     if outcome < 0:
         raise PostingHalted

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table
 
+from ark_extensions.storage import driver_cursor
+
 
 def set_numbers(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[str, *tuple[int, ...]]]) -> None:
     """Write integers (instants in micros) into ``columns``; each row is the id and then their values."""
     if not rows:
         return
-    cursor = connection.connection.cursor()
-    try:
+    with driver_cursor(connection) as cursor:
         if connection.dialect.name == "sqlite":
             assigned = ", ".join(f"{name} = ?" for name in columns)
             cursor.executemany(f"UPDATE {table.name} SET {assigned} WHERE id = ?", [(*row[1:], row[0]) for row in rows])
@@ -25,5 +26,3 @@ def set_numbers(connection: Connection, table: Table, columns: Sequence[str], ro
             given = ", ".join(["%s::text[]", *("%s::bigint[]" for _ in columns)])
             statement = f"UPDATE {table.name} AS t SET {assigned} FROM unnest({given}) AS u (id, {', '.join(columns)}) WHERE t.id = u.id"
             cursor.execute(statement, [list(values) for values in zip(*rows, strict=True)])
-    finally:
-        cursor.close()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from ark_extensions.domain.ledger import Posting, credit, wallet
 from ark_extensions.storage import Storage
-from ark_extensions.storage.journal import append
+from ark_extensions.storage.journal import append, append_alone
 from ark_extensions.storage.tables import accounts
 
 
@@ -19,8 +19,7 @@ def post(connection: Connection, postings: Sequence[Posting], *, all_new: bool =
 
 def post_postings(storage: Storage, postings: Sequence[Posting]) -> int:
     """Post in a transaction of its own; returns how many were new."""
-    with storage.write() as connection:
-        return post(connection, postings)
+    return len(append_alone(storage, postings))
 
 
 def balance_of(connection: Connection, user: str) -> int:

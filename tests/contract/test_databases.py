@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -65,6 +66,43 @@ def test_several_that_migrate_at_once_wait_for_each_other(server: postgresql.Ser
     many = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
     said = [one.communicate(timeout=60)[1] for one in many]
     assert [one.returncode for one in many] == [0] * 4, said
+
+
+def test_a_session_that_the_server_ended_meanwhile_is_noticed_before_anything_is_asked_of_it(empty: Storage) -> None:
+    test_journal.post_postings(empty, [test_journal.gave("a")])
+    assert test_journal.balance(empty) == 10
+    with psycopg.connect(empty.url.replace("+psycopg", ""), autocommit=True) as other:
+        mine = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        for use in (lambda: test_journal.post_postings(empty, [test_journal.gave("b")]), lambda: test_journal.balance(empty)):
+            ended = other.execute(f"SELECT pg_terminate_backend(pid, 10000) {mine}").fetchall()
+            assert ended and set(ended) == {(True,)}
+            use()
+    assert test_journal.balance(empty) == 20
+
+
+def test_a_posting_costs_no_more_in_a_large_journal(empty: Storage) -> None:
+    """A session keeps the plans that it made while the journal was small: none of them may read the whole of it."""
+
+    def post(name: str, number: int) -> None:
+        for n in range(number):
+            test_journal.post_postings(empty, [test_journal.gave(f"{name}{n}", user=f"u{n}")])
+
+    def rows_read_in_full() -> int:
+        with empty.write() as connection:
+            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+        with empty.read() as connection:
+            query = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('transactions', 'entries')"
+            return int(connection.exec_driver_sql(query).scalar_one())
+
+    with empty.write() as connection:  # else the server may happen to look at the tables now, and the plans are made anew
+        for table in ("transactions", "entries"):
+            connection.exec_driver_sql(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    test_journal.post_postings(empty, [test_journal.gave(f"first{n}", user=f"u{n}") for n in range(200)])
+    post("small", 20)
+    test_journal.post_postings(empty, [test_journal.gave(f"many{n}", user=f"u{n}") for n in range(1000)])
+    before = rows_read_in_full()
+    post("large", 20)
+    assert rows_read_in_full() == before
 
 
 def functions_of(module: object) -> list[Callable[..., None]]:

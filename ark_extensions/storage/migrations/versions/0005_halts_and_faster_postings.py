@@ -8,6 +8,8 @@ Revises: 0004
 
 from __future__ import annotations
 
+import importlib
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,6 +17,8 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+
+first = importlib.import_module("ark_extensions.storage.migrations.versions.0001_the_first_schema")
 
 #: kinds of posting that a wallet must hold: only what was used may take it below zero
 COVERED = "('charge_term', 'pay_back', 'correct')"
@@ -31,31 +35,24 @@ SQLITE = (
         for verb in ("INSERT", "UPDATE")
     ),
 )
-POSTGRESQL = (
-    "DROP TRIGGER transactions_balanced ON transactions",
-    "DROP TRIGGER entries_finished ON entries",
-    f"""CREATE OR REPLACE FUNCTION ark_balanced() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+BALANCED = f"""CREATE OR REPLACE FUNCTION ark_balanced() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF EXISTS (SELECT FROM fresh f WHERE (SELECT coalesce(sum(e.amount_micros), 1) FROM entries e WHERE e.transaction_id = f.id) <> 0)
     THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'a transaction''s entries sum to zero'; END IF;
     IF EXISTS (SELECT FROM fresh f JOIN entries mine ON mine.transaction_id = f.id WHERE f.kind IN {COVERED}
       AND mine.amount_micros < 0 AND mine.account LIKE 'wallet:%'
       AND (SELECT sum(e.amount_micros) FROM entries e WHERE e.account = mine.account) < 0)
     THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'the wallet does not hold that much'; END IF;
-    RETURN NULL; END $$""",
-    # finished: written by an earlier transaction of the database; within one, what is added must leave the sum zero
-    """CREATE OR REPLACE FUNCTION ark_finished() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RETURN NULL; END $$"""
+# finished: written by an earlier transaction of the database; within one, what is added must leave the sum zero
+FINISHED = """CREATE OR REPLACE FUNCTION ark_finished() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF EXISTS (SELECT FROM fresh f JOIN transactions t ON t.id = f.transaction_id WHERE t.xmin <> pg_current_xact_id()::xid)
     THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'the transaction is finished'; END IF;
     IF EXISTS (SELECT FROM fresh f JOIN transactions t ON t.id = f.transaction_id
       WHERE (SELECT sum(e.amount_micros) FROM entries e WHERE e.transaction_id = t.id) <> 0)
     THEN RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'a transaction''s entries sum to zero'; END IF;
-    RETURN NULL; END $$""",
-    """CREATE TRIGGER transactions_balanced AFTER INSERT ON transactions REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION ark_balanced()""",
-    """CREATE TRIGGER entries_finished AFTER INSERT ON entries REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION ark_finished()""",
-    # one posting in one call, its plans kept by the session: 1 posted, 0 known before, -1 posting is halted
-    """CREATE FUNCTION ark_post(a_key text, a_kind text, an_at bigint, a_subject text, a_memo text, an_actor text,
+    RETURN NULL; END $$"""
+# one posting in one call, its plans kept by the session: 1 posted, 0 known before, -1 posting is halted
+POST_ONE = """CREATE FUNCTION ark_post(a_key text, a_kind text, an_at bigint, a_subject text, a_memo text, an_actor text,
       some_accounts text[], some_amounts bigint[]) RETURNS integer LANGUAGE plpgsql AS $$ DECLARE new_id bigint; BEGIN
     IF EXISTS (SELECT FROM posting_halts WHERE lifted_at IS NULL) THEN RETURN -1; END IF;
     IF EXISTS (SELECT FROM transactions WHERE idempotency_key = a_key) THEN RETURN 0; END IF;
@@ -67,11 +64,30 @@ POSTGRESQL = (
     INSERT INTO accounts AS a (name, balance_micros) SELECT u.account, sum(u.amount)
       FROM unnest(some_accounts, some_amounts) AS u (account, amount) GROUP BY u.account ORDER BY u.account
       ON CONFLICT (name) DO UPDATE SET balance_micros = a.balance_micros + excluded.balance_micros;
-    RETURN 1; END $$""",
+    RETURN 1; END $$"""
+POSTGRESQL = (
+    "DROP TRIGGER transactions_balanced ON transactions",
+    "DROP TRIGGER entries_finished ON entries",
+    BALANCED,
+    FINISHED,
+    """CREATE TRIGGER transactions_balanced AFTER INSERT ON transactions REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION ark_balanced()""",
+    """CREATE TRIGGER entries_finished AFTER INSERT ON entries REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION ark_finished()""",
+    POST_ONE,
     """CREATE FUNCTION ark_credit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RAISE EXCEPTION USING ERRCODE = '23000', MESSAGE = 'credit is never negative'; END $$""",
     """CREATE TRIGGER credit_not_negative AFTER INSERT OR UPDATE ON accounts FOR EACH ROW
     WHEN (NEW.balance_micros < 0 AND NEW.name LIKE 'credit:%') EXECUTE FUNCTION ark_credit()""",
+)
+SQLITE_BACK = tuple(f"DROP TRIGGER {name}" for name in ("transactions_covered", "credit_not_negative_insert", "credit_not_negative_update"))
+#: the checks row by row, as the first migration made them
+POSTGRESQL_BACK = (
+    "DROP TRIGGER credit_not_negative ON accounts",
+    "DROP TRIGGER transactions_balanced ON transactions",
+    "DROP TRIGGER entries_finished ON entries",
+    *(f"DROP FUNCTION {name}" for name in ("ark_credit", "ark_post", "ark_balanced", "ark_finished")),
+    *(statement for statement in first.POSTGRESQL if "ark_balanced()" in statement or "ark_finished()" in statement),
 )
 
 
@@ -101,4 +117,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("the triggers of 0004 are not put back: restore the backup that was made before the upgrade")
+    """What a halt keeps back is money that nothing older would ever post: first posting goes on, then the schema goes back."""
+    held = "SELECT (SELECT count(*) FROM posting_halts WHERE lifted_at IS NULL) + (SELECT count(*) FROM deferred_postings)"
+    if op.get_bind().exec_driver_sql(held).scalar_one():
+        raise RuntimeError("posting is halted: settle what the audit found and let it go on (ark books resume), then downgrade")
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    for statement in SQLITE_BACK if on_sqlite else POSTGRESQL_BACK:
+        op.execute(statement)
+    op.drop_column("users", "mailed")
+    op.drop_index("uq_voucher_batches_actor_request_id", "voucher_batches")
+    op.drop_column("voucher_batches", "request_id")
+    op.drop_table("deferred_postings")
+    op.drop_table("posting_halts")
