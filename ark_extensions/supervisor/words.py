@@ -127,6 +127,15 @@ CHINESE: dict[str, str] = {
     "Set it by NTP on every machine (`timedatectl`): deadlines and charges follow it.": "请在每台机器上用 NTP 校时（`timedatectl`）：自动停止和计费都依赖它。",
     "It is {now} UTC here, and nothing on record says otherwise.": "本机时间为 {now} UTC，与记录一致。",
     "{count} differences.": "有 {count} 处差异。",
+    "The books are right: 0 differences.": "账目无误：0 处差异。",
+    "Posting is halted since {at} UTC; {waiting} postings wait. The audit found:": "自 {at} UTC 起记账已暂停，有 {waiting} 笔待记。审计发现：",
+    "Keep a copy of the database and look for the cause; then `ark books resume --reason …` lets posting go on.": (
+        "请先保留一份数据库副本并查找原因，再用 `ark books resume --reason …` 恢复记账。"
+    ),
+    "accepted: {what}": "已接受：{what}",
+    "Posting goes on; {count} postings had waited. Mend mistakes with `ark user correct`.": (
+        "记账已恢复，补记 {count} 笔。如有错账，请用 `ark user correct` 更正。"
+    ),
     "See `ark books check`, and report them: this must never be.": "请查看 `ark books check` 并报告：这绝不应发生。",
     "Every balance and charge recomputes to what is kept.": "每笔余额和收费重新计算后都与记录一致。",
     "Halted since {at} UTC; {waiting} postings wait.": "自 {at} UTC 起已停止记账；{waiting} 笔记账在等待。",

@@ -23,6 +23,7 @@ from ark_extensions.usecases.audit import check_reason, log_act
 from ark_extensions.usecases.charges import settle_runs
 from ark_extensions.usecases.halts import halt, halted
 from ark_extensions.usecases.users import give_opening
+from ark_extensions.usecases.views import Sentence
 
 #: differences named in a halt's record; the check itself shows all
 NAMED = 20
@@ -33,8 +34,13 @@ class Difference:
     """One thing that does not add up, with the rows that show it."""
 
     kind: str
-    message: str
+    said: Sentence
     rows: tuple[dict[str, Any], ...]
+
+    @property
+    def message(self) -> str:
+        """In English whoever reads it: what an operator accepted is known again by it."""
+        return self.said.msgid.format(**self.said.params)
 
 
 def check_books(storage: Storage) -> list[Difference]:
@@ -55,8 +61,8 @@ def audit_books(storage: Storage, *, now: datetime) -> list[Difference]:
         return found
     with storage.write() as connection:
         accepted = {message for row in connection.execute(select(posting_halts.c.accepted)) for message in row.accepted or ()}
-        if new := [difference.message for difference in found if difference.message not in accepted]:
-            more = [f"and {len(new) - NAMED} more"] if len(new) > NAMED else []
+        if new := [difference.said for difference in found if difference.message not in accepted]:
+            more = [Sentence("and {count} more", {"count": len(new) - NAMED})] if len(new) > NAMED else []
             halt(connection, new[:NAMED] + more, now)
     return found
 
@@ -97,10 +103,11 @@ def _check_journal(connection: Connection) -> Iterator[Difference]:
     total = func.sum(e.c.amount_micros)
     unbalanced = select(e.c.transaction_id, total.label("sum")).group_by(e.c.transaction_id).having(total != 0)
     for row in connection.execute(unbalanced):
-        yield Difference("unbalanced", f"transaction {row.transaction_id} sums to {row.sum} micros", (dict(row._mapping),))
+        said = Sentence("transaction {number} sums to {sum} micros", {"number": row.transaction_id, "sum": int(row.sum)})
+        yield Difference("unbalanced", said, (dict(row._mapping),))
     lonely = select(x.c.id).where(~select(e.c.transaction_id).where(e.c.transaction_id == x.c.id).exists())
     for row in connection.execute(lonely):
-        yield Difference("empty", f"transaction {row.id} has no entries", (dict(row._mapping),))
+        yield Difference("empty", Sentence("transaction {number} has no entries", {"number": row.id}), (dict(row._mapping),))
 
 
 def _check_balances(connection: Connection) -> Iterator[Difference]:
@@ -111,7 +118,7 @@ def _check_balances(connection: Connection) -> Iterator[Difference]:
     for name in sorted(sums.keys() | kept.keys()):
         if sums.get(name, 0) != kept.get(name, 0):
             shown = {"account": name, "entries": sums.get(name, 0), "balance": kept.get(name, 0)}
-            yield Difference("balance", f"{name}: entries say {shown['entries']}, balance says {shown['balance']}", (shown,))
+            yield Difference("balance", Sentence("{account}: entries say {entries}, balance says {balance}", shown), (shown,))
 
 
 def _check_charges(connection: Connection) -> Iterator[Difference]:
@@ -131,17 +138,17 @@ def _check_charges(connection: Connection) -> Iterator[Difference]:
         over = run.closed_at is not None and f"run:{run.id}" not in waiting
         if run.charged_micros > cost or (over and run.charged_micros != cost):
             shown = {"run": run.id, "charged": run.charged_micros, "cost": cost}
-            yield Difference("run_cost", f"run {run.id} cost {cost} and was charged {run.charged_micros}", (shown,))
+            yield Difference("run_cost", Sentence("run {run} cost {cost} and was charged {charged}", shown), (shown,))
     for term in connection.execute(select(t.asset_terms)):
         expected[f"term:{term.id}"] = term.charged_micros
     for disk in connection.execute(select(t.workspaces.c.id, t.workspaces.c.disk_charged_micros)):
         expected[f"disk:{disk.id}"] = disk.disk_charged_micros
     for subject in sorted(charged.keys() | billed.keys() | {s for s, amount in expected.items() if amount}):
         shown = {"subject": subject, "journal": charged.get(subject, 0), "bill": billed.get(subject, 0)}
-        used = expected.get(subject, shown["bill"])
-        if not shown["journal"] == shown["bill"] == used:
-            said = f"{subject}: the journal says {shown['journal']}, the bill {shown['bill']}, usage {used}"
-            yield Difference("charge", said, ({**shown, "usage": used},))
+        shown["usage"] = expected.get(subject, shown["bill"])
+        if not shown["journal"] == shown["bill"] == shown["usage"]:
+            said = Sentence("{subject}: the journal says {journal}, the bill {bill}, usage {usage}", shown)
+            yield Difference("charge", said, (shown,))
 
 
 def _check_intervals(connection: Connection) -> Iterator[Difference]:
@@ -154,7 +161,10 @@ def _check_intervals(connection: Connection) -> Iterator[Difference]:
     for row in connection.execute(select(lines).where(or_(line.from_at < line.before, gap)).order_by(line.key)):
         kind = "duplicate" if row.from_at < row.before else "gap"
         shown = {"bill_line": row.key, "subject": row.subject, "from": row.from_at.isoformat(), "before": row.before.isoformat()}
-        yield Difference(kind, f"{row.subject}: a {kind} in what was billed, at {shown['from']}", (shown,))
+        about = {"subject": row.subject, "moment": shown["from"]}
+        overlap = Sentence("{subject}: a duplicate in what was billed, at {moment}", about)
+        said = overlap if kind == "duplicate" else Sentence("{subject}: a gap in what was billed, at {moment}", about)
+        yield Difference(kind, said, (shown,))
 
 
 def _charging(x: Table, e: Table) -> ColumnElement[bool]:
@@ -171,4 +181,4 @@ def _check_credit(connection: Connection) -> Iterator[Difference]:
     for name in sorted(kept.keys() | balances.keys()):
         if kept.get(name, 0) != balances.get(name, 0):
             shown = {"account": name, "lots": kept.get(name, 0), "balance": balances.get(name, 0)}
-            yield Difference("credit", f"{name}: lots hold {shown['lots']}, balance says {shown['balance']}", (shown,))
+            yield Difference("credit", Sentence("{account}: lots hold {lots}, balance says {balance}", shown), (shown,))

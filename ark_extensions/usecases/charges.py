@@ -24,6 +24,7 @@ from ark_extensions.storage.types import to_micros
 from ark_extensions.usecases.halts import defer, halt, refuse_when_halted
 from ark_extensions.usecases.journal import post
 from ark_extensions.usecases.purse import disk_due
+from ark_extensions.usecases.views import Sentence
 
 #: what a settlement writes on a run and on a workspace's disk
 _RUN = ("charged_micros", "charged_until")
@@ -33,7 +34,7 @@ _DISK = ("disk_charged_micros", "disk_charged_until")
 class BooksHalted(PostingHalted):
     """A charge met its own key in the journal though the books say that it is due. Who settles halts posting (`halts`)."""
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, found: Sentence) -> None:
         super().__init__()
         self.found = found
 
@@ -84,7 +85,7 @@ def post_charges(connection: Connection, charges: Sequence[Charge], now: datetim
     try:
         post(connection, postings, all_new=True)
     except KeysTaken as taken:
-        raise BooksHalted(f"duplicate: a charge that is due was posted before ({taken})") from taken
+        raise BooksHalted(Sentence("duplicate: a charge that is due was posted before ({why})", {"why": str(taken)})) from taken
     set_numbers(connection, credit_lots, ("remaining_micros",), list(spent.items()))
     connection.execute(bill_lines.insert(), [{**vars(c), "at": now} for c in charges])
     return len(charges)

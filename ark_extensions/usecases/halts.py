@@ -27,10 +27,10 @@ SAID = Sentence("The books do not add up: posting is halted. Look under Money, o
 
 @dataclass(frozen=True)
 class Halt:
-    """``found``: what the audit saw, a sentence each. ``waiting``: postings deferred since then."""
+    """``found``: what the audit saw. ``waiting``: postings deferred since then."""
 
     at: datetime
-    found: tuple[str, ...]
+    found: tuple[Sentence, ...]
     waiting: int
 
 
@@ -44,13 +44,13 @@ def refuse_when_halted(connection: Connection) -> None:
         raise PostingHalted
 
 
-def halt(connection: Connection, found: Sequence[str], now: datetime) -> bool:
+def halt(connection: Connection, found: Sequence[Sentence], now: datetime) -> bool:
     """Halt posting, within the caller's transaction, and tell every administrator; False when it is halted already."""
-    for message in found:
-        log.error("books: %s", message)
+    for said in found:
+        log.error("books: %s", said.msgid.format(**said.params))
     if halted(connection):
         return False
-    connection.execute(posting_halts.insert().values(at=now, found=list(found)))
+    connection.execute(posting_halts.insert().values(at=now, found=[{"msgid": said.msgid, "params": said.params} for said in found]))
     for owner in connection.execute(select(t.users.c.name).where(t.users.c.admin)).scalars().all():
         tell(connection, owner=owner, at=now, kind="posting_halted", message=SAID, severity="warning")
     return True
@@ -69,4 +69,9 @@ def posting_halt(storage: Storage) -> Halt | None:
         if row is None:
             return None
         waiting = connection.execute(select(func.count()).select_from(deferred_postings)).scalar_one()
-        return Halt(row.at, tuple(row.found), int(waiting))
+        return Halt(row.at, tuple(map(_said, row.found)), int(waiting))
+
+
+def _said(kept: dict[str, Any] | str) -> Sentence:
+    """An earlier version kept the English words alone."""
+    return Sentence(kept) if isinstance(kept, str) else Sentence(kept["msgid"], kept["params"])

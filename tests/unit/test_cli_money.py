@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import assets, market
 from ark_extensions.usecases.books import audit_books
@@ -75,7 +77,7 @@ def test_a_credit_that_expires_says_until_when(ark: Ark) -> None:
     assert "li" not in ark("acts", "--on", "wang").stdout
 
 
-def test_a_halt_is_shown_with_its_way_out(ark: Ark, state_dir: Path) -> None:
+def test_a_halt_is_shown_with_its_way_out(ark: Ark, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ark("user", "add", "li")
     storage = Storage(f"sqlite:///{state_dir}/ark.sqlite")
     with storage.write() as connection:
@@ -83,6 +85,12 @@ def test_a_halt_is_shown_with_its_way_out(ark: Ark, state_dir: Path) -> None:
     audit_books(storage, now=datetime.now(UTC))
     shown = ark("books", "check")
     assert shown.exit_code == 1 and "Posting is halted" in shown.stdout and "ark books resume" in shown.stdout
+    assert "credit:li: lots hold 100000000, balance says 100000001" in shown.stdout
+    with monkeypatch.context() as chinese:
+        chinese.setenv("LC_ALL", "zh_CN.UTF-8")
+        shown = ark("books", "check")
+        assert "credit:li：各笔赠金剩余合计 100000000，余额记为 100000001" in shown.stdout and "记账已暂停" in shown.stdout
+        assert "lots hold" not in shown.stdout and "halted" not in shown.stdout
     assert [row["kind"] for row in json.loads(ark("books", "check", "--json").stdout)][-1] == "halted"
     assert "paused" in refused(ark("user", "credit", "li", "5", "--reason", "x"))
     assert "accepted: " in ark("books", "resume", "--reason", "known").stdout

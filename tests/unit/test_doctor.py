@@ -22,6 +22,7 @@ from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
 from ark_extensions.supervisor import lock
 from ark_extensions.usecases import halts, market
+from ark_extensions.usecases.views import Sentence
 from tests.unit import test_platform_flow
 from tests.unit.test_cli import Ark, ark, state_dir, template  # noqa: F401 - fixtures
 
@@ -79,7 +80,7 @@ def clock_that_went_back(storage: Storage, state_dir: Path, monkeypatch: pytest.
 
 def halted_books(storage: Storage, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     with storage.write() as connection:
-        halts.halt(connection, ["the wallet of alice differs"], utc_now())
+        halts.halt(connection, [Sentence("the wallet of alice differs")], utc_now())
 
 
 def wrong_balance(storage: Storage, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -30,6 +30,7 @@ from ark_extensions.usecases import (
     workspaces,
 )
 from ark_extensions.usecases.charges import Charge, post_charges
+from ark_extensions.web.i18n import render
 from tests.unit import purse_stage
 from tests.unit.purse_stage import ORDER, T0, run, sqlite, stop
 
@@ -58,6 +59,10 @@ def balance(storage: Storage, user: str = "alice") -> int:
     return wallet.wallet(storage, user=user, now=T0).balance_micros
 
 
+def words(halt: halts.Halt, language: str = "en") -> list[str]:
+    return [render(said, language, "CNY") for said in halt.found]
+
+
 def resume(storage: Storage) -> tuple[list[books.Difference], int]:
     return books.resume_posting(storage, actor="root", reason="looked into it", now=T0 + 3 * HOUR)
 
@@ -69,6 +74,17 @@ def test_books_that_add_up_halt_nothing(storage: Storage) -> None:
         resume(storage)
 
 
+def test_what_halted_is_said_in_the_readers_language_also_of_an_earlier_version(storage: Storage) -> None:
+    falsify(storage)
+    books.audit_books(storage, now=T0)
+    stopped = halts.posting_halt(storage)
+    assert stopped is not None and words(stopped, "zh") == ["platform:gifts：分录合计 -200000000，余额记为 -199999999"]
+    with storage.write() as connection:  # as it was kept before: English, and already filled
+        connection.exec_driver_sql("""UPDATE posting_halts SET found = '["posted before: {1}"]'""")
+    stopped = halts.posting_halt(storage)
+    assert stopped is not None and words(stopped, "zh") == ["posted before: {1}"]
+
+
 def test_a_difference_halts_every_posting_and_tells_the_administrators(storage: Storage) -> None:
     workspace_id, _, launch_id = run(storage, T0)
     launches.record_alive(storage, alive={workspace_id: launch_id}, now=T0 + HOUR)
@@ -76,7 +92,7 @@ def test_a_difference_halts_every_posting_and_tells_the_administrators(storage: 
     falsify(storage)
     assert [d.kind for d in books.audit_books(storage, now=T0 + HOUR)] == ["balance"]
     stopped = halts.posting_halt(storage)
-    assert stopped is not None and stopped.found == ("platform:gifts: entries say -200000000, balance says -199999999",)
+    assert stopped is not None and words(stopped) == ["platform:gifts: entries say -200000000, balance says -199999999"]
     assert [n.kind for n in notices.list_notices(storage, owner="root")] == ["posting_halted"]
     assert notices.list_notices(storage, owner="alice") == []
     paid = {"provider": "stripe", "reference": "cs", "amount_micros": 5 * MICROS, "currency": "CNY", "own_currency": "CNY", "now": T0}
@@ -136,7 +152,7 @@ def test_a_charge_found_posted_already_halts_in_the_same_transaction_and_charges
     with pytest.raises(PostingHalted):
         settlement.settle_usage(storage, now=T0 + HOUR)
     stopped = halts.posting_halt(storage)
-    assert stopped is not None and stopped.found[0].startswith("duplicate")
+    assert stopped is not None and words(stopped)[0].startswith("duplicate")
     due = wallet.wallet(storage, user="bob", now=T0 + HOUR).balance_micros
     assert due == 100 * MICROS - 3_600_000, "what is due is known, though nothing is posted"
     assert wallet.list_transactions(storage, user="bob").items[0].kind == "gift"

@@ -115,18 +115,19 @@ async def acts(call: Call) -> p.Acts:
 
 async def check_books(call: Call) -> p.Differences:
     found = await call.use(books.check_books)
-    return differences(found, await call.use(halts.posting_halt))
+    return differences(call, found, await call.use(halts.posting_halt))
 
 
-def differences(found: Sequence[books.Difference], halt: halts.Halt | None) -> p.Differences:
-    items = [p.Difference(kind=d.kind, message=d.message, rows=list(d.rows)) for d in found]
-    return p.Differences(items=items, halted=None if halt is None else p.Halt(at=halt.at, found=list(halt.found), waiting=halt.waiting))
+def differences(call: Call, found: Sequence[books.Difference], halt: halts.Halt | None) -> p.Differences:
+    items = [p.Difference(kind=d.kind, message=call.say(d.said), rows=list(d.rows)) for d in found]
+    halted = None if halt is None else p.Halt(at=halt.at, found=[call.say(said) for said in halt.found], waiting=halt.waiting)
+    return p.Differences(items=items, halted=halted)
 
 
 async def resume(call: Call) -> p.Differences:
     body: m.ReasonBody = call.body
     accepted, _ = await call.use(books.resume_posting, actor=call.user, reason=body.reason, now=call.now)
-    return differences(accepted, await call.use(halts.posting_halt))
+    return differences(call, accepted, await call.use(halts.posting_halt))
 
 
 async def metrics(call: Call) -> str:
