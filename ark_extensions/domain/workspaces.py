@@ -42,13 +42,13 @@ ACTIVE = frozenset({State.CREATING, State.STARTING, State.RUNNING, State.STOPPIN
 STARTABLE = frozenset({State.STOPPED, State.FAILED})
 
 BUSY_SENTENCES = {
-    State.STARTING: "The workspace is already starting.",
-    State.CREATING: "The workspace is being created.",
+    State.STARTING: "The workspace is already starting. Its events say how far it is.",
+    State.CREATING: "The workspace is being created. Try again in a moment.",
     State.RUNNING: "The workspace is running. Stop it first.",
     State.STOPPING: "The workspace is stopping. Try again in a moment.",
     State.STOPPED: "The workspace is stopped.",
     State.FAILED: "The workspace did not start. Look at its events, then start it again.",
-    State.RELEASED: "The workspace was released.",
+    State.RELEASED: "The workspace was released. Restore it first.",
 }
 
 
