@@ -4,9 +4,11 @@ A real mount is tried where the machine has the program and lets us."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -133,29 +135,43 @@ def test_davfs_and_gnome_look_lock_and_write(server: Server) -> None:
 
 def test_a_real_davfs_mount(server: Server, tmp_path: Path) -> None:
     if shutil.which("mount.davfs") is None:
-        pytest.skip("davfs2 is not installed")
+        pytest.skip("davfs2 is not installed (apt-get install davfs2)")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("there is no /dev/fuse here: a container has it with --device /dev/fuse")
     place = tmp_path / "mnt"
     place.mkdir()
+    # the mount runs as a user of its own, who cannot come into this test's directory
+    cache = Path(tempfile.mkdtemp(prefix="ark-davfs-"))
+    cache.chmod(0o777)
+    assert ask(server, "PUT", "/dav/before", b"was there").status == 201
     (tmp_path / "secrets").write_text(f"{place} {server.user} token-{server.user}\n")
     (tmp_path / "secrets").chmod(0o600)
-    (tmp_path / "davfs2.conf").write_text(f"secrets {tmp_path}/secrets\nask_auth 0\ncache_dir {tmp_path}/cache\n")
+    (tmp_path / "davfs2.conf").write_text(f"secrets {tmp_path}/secrets\nask_auth 0\ncache_dir {cache}\n")
     command = ["mount.davfs", f"{server.url}/dav/", str(place), "-o", f"conf={tmp_path}/davfs2.conf"]
     mounted = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if mounted.returncode != 0:
+        shutil.rmtree(cache)
         pytest.skip(f"this machine lets nobody mount: {mounted.stderr.strip()[-200:]}")
     try:
+        assert (place / "before").read_bytes() == b"was there"
         (place / "from-davfs").write_bytes(b"through the kernel")
-        subprocess.run(["sync", str(place)], check=False, timeout=60)
+        (place / "folder").mkdir()
+        (place / "folder" / "draft").write_bytes(b"x" * 300_000)
+        (place / "folder" / "draft").rename(place / "folder" / "final")
+        (place / "before").unlink()
     finally:
-        subprocess.run(["umount", str(place)], check=True, timeout=120)
+        subprocess.run(["umount", str(place)], check=True, timeout=120)  # waits until all is written
+        shutil.rmtree(cache)
     assert (server.data() / "from-davfs").read_bytes() == b"through the kernel"
+    assert (server.data() / "folder" / "final").read_bytes() == b"x" * 300_000
+    assert sorted(os.listdir(server.data())) == ["folder", "from-davfs"] and os.listdir(server.data() / "folder") == ["final"]
 
 
 def test_gnome_s_own_client_reads_and_writes(server: Server, tmp_path: Path) -> None:
     """`gio` over dav://, where the session bus and gvfs's WebDAV backend are."""
     backend = next((p for p in (Path("/usr/libexec/gvfsd-dav"), Path("/usr/lib/gvfs/gvfsd-dav")) if p.exists()), None)
     if shutil.which("gio") is None or shutil.which("dbus-run-session") is None or backend is None:
-        pytest.skip("gio, dbus-run-session or gvfs's WebDAV backend is not installed")
+        pytest.skip("gio, dbus-run-session or gvfs's WebDAV backend is not installed (apt-get install gvfs-backends dbus)")
     (tmp_path / "file").write_bytes(b"from GNOME")
     address = f"dav://{server.user}@127.0.0.1:{server.port}/services/netdisk/dav"
     script = (
