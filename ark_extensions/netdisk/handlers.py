@@ -82,6 +82,7 @@ class FileHandler(RequestHandler):
     desk: Desk
     #: set when the request was refused and answered, while its body is still coming in
     refused = False
+    _ends_connection = False
     _drained_until = 0.0
     _stall: asyncio.TimerHandle | None = None
     body_max: int | None = SMALL_BODY_MAX
@@ -270,6 +271,8 @@ class FileHandler(RequestHandler):
         self.clear_header("Server")
         for name, value in SAFE_HEADERS.items():
             self.set_header(name, value)
+        if self._ends_connection:
+            self.set_header("Connection", "close")
 
     def compute_etag(self) -> str | None:
         return None
@@ -286,6 +289,10 @@ class FileHandler(RequestHandler):
             if not self._finished:
                 self.request.connection.stream.close()  # type: ignore[union-attr]
             return
+        # the web server ends a connection whose body it has not read to its end, if only of no length: a proxy must hear that, or the
+        # next request that it sends there is lost
+        coming_in = getattr(self.request, "_body_future", None)
+        self._ends_connection = coming_in is not None and not coming_in.done()
         super().send_error(status_of(error) if isinstance(error, ArkError) else status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
