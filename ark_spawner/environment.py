@@ -23,6 +23,9 @@ class Mirrors:
     hf_endpoint: str | None = None
     npm_registry: str | None = None
 
+    def __deepcopy__(self, memo: object) -> Mirrors:
+        return self  # traitlets copies what is configured for each spawner, and nobody changes this
+
 
 def mirror_environment(mirrors: Mirrors) -> dict[str, str]:
     """The variables by which git, pip, uv, conda, Hugging Face and npm learn of the mirrors."""

@@ -8,7 +8,7 @@ is charged; a start that fails says why in a plain sentence and costs nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -110,15 +110,15 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
         self._launching = True
         try:
             self.step(20, "Preparing disks, datasets and models")
-            mine = self._begin_with(spec.workspace_id)
-            environment, _, _, grown = await asyncio.gather(
-                self._environment(spec), self._watches(), self._prepare_files(spec), mine.ensure_claim(pod.claim(spec, self.cluster))
-            )
-            if grown is not None:
-                await self._tell(grown, dict(grown.sentence.params))
+            mine, claim = self._begin_with(spec.workspace_id), pod.claim(spec, self.cluster)
+            disk = asyncio.ensure_future(mine.ensure_claim(claim))
+            first = () if mine.has_disk(claim) else (disk,)
+            environment, *_ = await asyncio.gather(self._environment(spec), self._watches(), self._prepare_files(spec), *first)
             self.step(40, "Asking the cluster for a place")
             body = pod.pod(spec, self.cluster, program=self._program(), environment=environment)
-            made = await mine.create(body, await self._facts(spec, body))
+            made, grown = await _all_of(mine.create(body, await self._facts(spec, body)), disk)
+            if grown is not None:
+                await self._tell(grown, dict(grown.sentence.params))
             await mine.hand_over(pod.secret(spec, self.cluster, environment=environment, pod_uid=made["metadata"]["uid"]))
             pods, events = await self._watches()
             self._seen = await mine.wait_until_running(pods, events, patience_seconds=self.patience_seconds, pull_seconds=self.pull_seconds)
@@ -323,6 +323,15 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
     @property
     def _api(self) -> ClusterApi:
         return ClusterApi(self.api, self.namespace, timeout_seconds=self.k8s_api_request_timeout)
+
+
+async def _all_of(*parts: Awaitable[Any]) -> list[Any]:
+    """What each comes to, once all are done: nothing goes on in the background of a start that failed."""
+    done = await asyncio.gather(*parts, return_exceptions=True)
+    for one in done:
+        if isinstance(one, BaseException):
+            raise one
+    return done
 
 
 def _is_stuck(watch: Any) -> bool:

@@ -122,6 +122,8 @@ class WorkspacePod:
 
     #: sizes of images that nodes have pulled, by their reference, in bytes: to be told at the next pull
     image_sizes: dict[str, int] = {}
+    #: data disks that this Hub has seen, by their claim's name, in GiB
+    disks: dict[str, int] = {}
 
     def __init__(self, api: ClusterApi, namespace: str, workspace_id: str, *, tell: Tell) -> None:
         self._api = api
@@ -146,24 +148,38 @@ class WorkspacePod:
 
     # in
 
+    def has_disk(self, claim: Manifest) -> bool:
+        """Its data disk was there, as large as it has to be, when it was last looked at: the pod need not wait for another look."""
+        return self.disks.get(claim["metadata"]["name"], 0) >= _gib(claim)
+
     async def ensure_claim(self, claim: Manifest) -> Told | None:
         """The data disk's claim, made or found; made larger when a larger one was bought. What is worth telling, if anything."""
+        name, wanted = claim["metadata"]["name"], _gib(claim)
+        found = await self._persist(lambda: self._api.read(CLAIM, name)) if name in self.disks else None
+        if found is None:
+            self.disks.pop(name, None)
+            found = await self._made_or_found(claim)
+        self.disks[name] = _gib(found)
+        if wanted > self.disks[name]:
+            try:
+                await self._persist(lambda: self._api.grow_claim(name, wanted))
+            except ApiRefusal as refusal:
+                return Told("disk_grows_not", "warning", Sentence(DISK_GROWS_NOT.msgid, {"detail": str(refusal)}))
+            self.disks[name] = wanted
+        return None
+
+    async def _made_or_found(self, claim: Manifest) -> Manifest:
+        made: Manifest | None
         try:
-            await self._persist(lambda: self._api.create(CLAIM, claim))
-            return None
+            made = await self._persist(lambda: self._api.create(CLAIM, claim))
         except ApiRefusal as refusal:
             if refusal.status not in (403, 409):
                 raise self._refused(refusal) from refusal
-            found = await self._persist(lambda: self._api.read(CLAIM, claim["metadata"]["name"]))
-            if found is None:
+            made = await self._persist(lambda: self._api.read(CLAIM, claim["metadata"]["name"]))
+            if made is None:
                 raise self._refused(refusal) from refusal
-        wanted, has = _gib(claim), _gib(found)
-        if wanted > has:
-            try:
-                await self._persist(lambda: self._api.grow_claim(claim["metadata"]["name"], wanted))
-            except ApiRefusal as refusal:
-                return Told("disk_grows_not", "warning", Sentence(DISK_GROWS_NOT.msgid, {"detail": str(refusal)}))
-        return None
+        assert made is not None
+        return made
 
     async def create(self, body: Manifest, facts: Facts) -> Manifest:
         """Make this pod, in place of whatever an earlier launch left."""

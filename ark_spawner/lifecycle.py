@@ -8,6 +8,7 @@ event loop. A runtime implements `launch`, `poll_process`, `end_process` and `cl
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -30,6 +31,12 @@ from ark_spawner.options import workspace_id as workspace_id_of
 
 T = TypeVar("T")
 
+#: a use case and the event loop take turns this often (Python's own is 5 ms): each of its 20 statements waits for a turn, while
+#: it holds the database
+SWITCH_SECONDS = 0.0005
+#: how long a state that the Hub's database does not have yet waits for others
+SAVE_SECONDS = 1.0
+
 ENDED = Sentence("The workspace's server ended by itself (exit code {exit_code}). Start it again; files in /home/user are kept.")
 UNRESPONSIVE = Sentence("The workspace's server did not answer any more, so the platform ended it. Start it again.")
 
@@ -43,10 +50,12 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
 
     open_storage = CallableTrait(help="Called without arguments; returns the installation's Storage").tag(config=True)
 
-    #: use cases, and apart from them what takes seconds: a hundred stops at once must not hold up the books
-    _threads: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ark-use-case")
+    #: use cases, one after the other: the database lets one of them write at a time, and those that wait for it sleep. Apart
+    #: from them what takes seconds: a hundred stops at once must not hold up the books
+    _threads: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(1, "ark-use-case", partial(sys.setswitchinterval, SWITCH_SECONDS))
     _workers: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=64, thread_name_prefix="ark-work")
     _beats: ClassVar[Beats] = Beats()
+    _saving: ClassVar[asyncio.TimerHandle | None] = None
 
     #: what its events say when a start begins
     starting: ClassVar[Sentence] = launches.STARTING
@@ -267,9 +276,23 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
                 self.log.exception("Readiness of %s could not be recorded", self._log_name)
                 return
             if self._launch_id == launch_id and self.ready:
-                self.orm_spawner.state = self.get_state()
-                self.user.db.commit()
+                self._save_soon()
         self._beats.seen(workspace_id, launch_id, now(), self._tell_alive)
+
+    def _save_soon(self) -> None:
+        """Its state goes to the Hub's database with that of others, in one commit: each costs the event loop milliseconds. A
+        Hub that dies before tells of readiness once more, which changes nothing."""
+        self.orm_spawner.state = self.get_state()
+        loop, waiting = asyncio.get_running_loop(), WorkspaceLifecycle._saving
+        if waiting is None or waiting.when() < loop.time():
+            WorkspaceLifecycle._saving = loop.call_later(SAVE_SECONDS, self._save)
+
+    def _save(self) -> None:
+        try:
+            self.user.db.commit()
+        except Exception:
+            self.user.db.rollback()
+            self.log.exception("States of servers could not be saved")
 
     async def _tell_alive(self, alive: Mapping[str, str], since: datetime) -> None:
         try:

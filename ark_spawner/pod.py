@@ -66,6 +66,9 @@ class Cluster:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
+    def __deepcopy__(self, memo: object) -> Cluster:
+        return self  # traitlets copies what is configured for each spawner, and nobody changes this
+
 
 def pod(spec: LaunchSpec, cluster: Cluster, *, program: Sequence[str], environment: Mapping[str, str]) -> Manifest:
     """The pod of one launch. ``environment``: everything its first process is given; secrets of it become references."""

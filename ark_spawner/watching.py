@@ -1,7 +1,8 @@
 """What the cluster tells of our pods, kept as a copy in memory that never freezes.
 
 KubeSpawner's reflectors give up after some failures, and nobody notices: their copy stays as it was. Ours go on for ever,
-say how fresh they are, and wake up whoever waits for one pod.
+say how fresh they are, and wake up whoever waits for one pod. They keep what is asked of them and drop the rest: a Hub
+with a thousand workspaces would have every volume, variable and managed field of theirs in memory.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ STUCK_SECONDS = 90.0
 #: between two attempts of a watch that had given up
 AGAIN_SECONDS = 5.0
 
+POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "labels", "creationTimestamp", "deletionTimestamp")
+EVENT_METADATA = ("name", "namespace", "resourceVersion")
+EVENT_FIELDS = ("involvedObject", "reason", "message", "type", "count", "firstTimestamp", "lastTimestamp", "eventTime")
+
 
 class Copies(dict[str, Any]):
     """Objects by ``namespace/name``; each change is told to those who wait for its pod, which ``pod_of`` names."""
@@ -30,6 +35,7 @@ class Copies(dict[str, Any]):
         self._watch = watch
 
     def __setitem__(self, key: str, value: Any) -> None:
+        value = self._watch.kept(value)
         super().__setitem__(key, value)
         self._watch.changed(key, value)
 
@@ -59,7 +65,8 @@ class WatchesPods:
         self._take(objects)
 
     def _take(self, objects: dict[str, Any]) -> None:
-        self._copies = Copies(objects, self)
+        old = self.resources
+        self._copies = Copies({key: self._same(old.get(key), value) for key, value in objects.items()}, self)
         self.told_at = time.monotonic()
         for events in self.waiting.values():
             for event in events:
@@ -81,6 +88,17 @@ class WatchesPods:
         self.told_at = time.monotonic()
         for event in self.waiting.get(self.pod_of(key, value), ()):
             event.set()
+
+    def _same(self, old: Any, value: Any) -> Any:
+        """What is kept of a listed object; the copy that there is, where nothing changed: others hold it too."""
+        version = value["metadata"].get("resourceVersion")
+        if old is not None and version is not None and old["metadata"].get("resourceVersion") == version:
+            return old
+        return self.kept(value)
+
+    def kept(self, value: Any) -> Any:
+        """What is kept of an object."""
+        return value
 
     def pod_of(self, key: str, value: Any) -> str:
         """The pod (``namespace/name``) that an object is about."""
@@ -111,7 +129,15 @@ def changes(key: str, *watches: WatchesPods) -> Iterator[asyncio.Event]:
 
 
 class PodWatch(WatchesPods, PodReflector):  # type: ignore[misc]  # kubespawner has no types
-    """Our pods."""
+    """Our pods: who they are, where they are, what they may use and how they are."""
+
+    def kept(self, value: Any) -> Any:
+        spec = value.get("spec", {})
+        containers = [_only(container, ("name", "image", "ports", "resources")) for container in spec.get("containers") or ()]
+        kept: dict[str, Any] = {"metadata": _only(value["metadata"], POD_METADATA), "spec": {"containers": containers}}
+        if "nodeName" in spec:
+            kept["spec"]["nodeName"] = spec["nodeName"]
+        return {**kept, "status": value.get("status", {})}
 
 
 class EventWatch(WatchesPods, EventReflector):  # type: ignore[misc]  # kubespawner has no types
@@ -127,10 +153,10 @@ class EventWatch(WatchesPods, EventReflector):  # type: ignore[misc]  # kubespaw
 
     @resources.setter
     def resources(self, objects: dict[str, Any]) -> None:
-        self._by_pod = {}
-        for key, value in objects.items():
-            self._by_pod.setdefault(self.pod_of(key, value), {})[key] = value
         self._take(objects)
+        self._by_pod = {}
+        for key, value in self.resources.items():
+            self._by_pod.setdefault(self.pod_of(key, value), {})[key] = value
 
     def changed(self, key: str, value: Any) -> None:
         if value is not None:
@@ -141,6 +167,9 @@ class EventWatch(WatchesPods, EventReflector):  # type: ignore[misc]  # kubespaw
                 mine.pop(key, None)
             super().changed(key, value)
 
+    def kept(self, value: Any) -> Any:
+        return {**_only(value, EVENT_FIELDS), "metadata": _only(value["metadata"], EVENT_METADATA)}
+
     def pod_of(self, key: str, value: Any) -> str:
         about = value["involvedObject"]
         return f"{about.get('namespace')}/{about.get('name')}"
@@ -149,3 +178,7 @@ class EventWatch(WatchesPods, EventReflector):  # type: ignore[misc]  # kubespaw
         """Events of this very pod, oldest first."""
         mine = [event for event in self._by_pod.get(pod, {}).values() if event["involvedObject"].get("uid") == uid]
         return iter(sorted(mine, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or ""))
+
+
+def _only(value: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value[key] for key in keys if key in value}

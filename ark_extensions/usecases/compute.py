@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from ark_extensions.domain.errors import Conflict, Forbidden, InsufficientBalance, InvalidField, SoldOut
 from ark_extensions.domain.offers import Offer, Plan, place, price_at
@@ -18,6 +18,11 @@ from ark_extensions.domain.workspaces import ACTIVE
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.market import offer_of, prices, read_claims, read_nodes
 from ark_extensions.usecases.purse import read_purse
+
+# What every start reads, made once.
+_OFFER_ON_SALE = select(t.offers).where(t.offers.c.id == bindparam("id"), t.offers.c.withdrawn_at.is_(None))
+_CLAIM = select(t.claims).where(t.claims.c.holder == bindparam("holder"))
+_FROZEN = select(t.users.c.frozen_at).where(t.users.c.name == bindparam("name"))
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Compute:
 
 def by_the_hour(connection: Connection, offer_id: str, now: datetime) -> Compute:
     """A pay-as-you-go offer on sale; raises InvalidField for any other."""
-    row = connection.execute(select(t.offers).where(t.offers.c.id == offer_id, t.offers.c.withdrawn_at.is_(None))).first()
+    row = connection.execute(_OFFER_ON_SALE, {"id": offer_id}).first()
     price = price_at(prices(connection, [f"offer:{offer_id}"]).get(f"offer:{offer_id}", ()), now)
     if row is None or price is None:
         raise InvalidField("This compute is not offered any more. Choose another in the marketplace.", field="offer")
@@ -66,30 +71,37 @@ def compute_of(connection: Connection, workspace: Row[Any], now: datetime) -> Co
         raise Conflict(refused.msgid, code="withdrawn", field=refused.field) from refused
 
 
-def hold(connection: Connection, workspace_id: str, owner: str, compute: Compute, now: datetime) -> None:
-    """Take for this workspace what it needs to start; raises SoldOut, Conflict or InsufficientBalance. Twice is once."""
+def hold(connection: Connection, workspace_id: str, owner: str, compute: Compute, now: datetime) -> Row[Any]:
+    """Take for this workspace what it needs to start, and return its claim; raises SoldOut, Conflict or InsufficientBalance.
+    Twice is once."""
     if compute.asset_id is not None:
         w = t.workspaces
         other = select(w.c.name).where(w.c.asset_id == compute.asset_id, w.c.id != workspace_id, w.c.state.in_(ACTIVE))
         name = connection.execute(other).scalar()
         if name is not None:
             raise Conflict("{name} uses this compute now. Stop it first, or choose another.", field="asset", code="asset_in_use", name=name)
-        _keep_on_a_machine(connection, compute)
-        return
+        return _keep_on_a_machine(connection, compute)
     require_first_hour(connection, owner, compute.price_micros_per_hour, now)
-    if held(connection, workspace_id) is None:
-        reserve(connection, workspace_id, compute.offer)
+    claim = held(connection, workspace_id)
+    return claim if claim is not None else _reserved(connection, workspace_id, compute.offer)
 
 
-def _keep_on_a_machine(connection: Connection, compute: Compute) -> None:
+def _reserved(connection: Connection, holder: str, offer: Offer) -> Row[Any]:
+    reserve(connection, holder, offer)
+    claim = held(connection, holder)
+    assert claim is not None
+    return claim
+
+
+def _keep_on_a_machine(connection: Connection, compute: Compute) -> Row[Any]:
     """Monthly compute whose machine is away moves to another that has room; raises SoldOut when none has."""
     assert compute.asset_id is not None
     claim = held(connection, compute.asset_id)
     if claim is not None and connection.execute(select(t.nodes.c.name).where(t.nodes.c.name == claim.node)).first() is not None:
-        return
+        return claim
     free_compute(connection, compute.asset_id)
     try:
-        reserve(connection, compute.asset_id, compute.offer)
+        return _reserved(connection, compute.asset_id, compute.offer)
     except SoldOut:
         raise SoldOut(
             "The machine of this monthly compute is away, and no other has room for {offer} now. Try again later, or ask an operator.",
@@ -101,7 +113,7 @@ def _keep_on_a_machine(connection: Connection, compute: Compute) -> None:
 
 def held(connection: Connection, holder: str) -> Row[Any] | None:
     """The claim of a workspace or asset."""
-    return connection.execute(select(t.claims).where(t.claims.c.holder == holder)).first()
+    return connection.execute(_CLAIM, {"holder": holder}).first()
 
 
 def devices_of(connection: Connection, holder: str) -> tuple[str, ...]:
@@ -141,6 +153,6 @@ def require_first_hour(connection: Connection, owner: str, price_micros_per_hour
 
 def refuse_frozen(connection: Connection, owner: str) -> None:
     """Raises Forbidden while the operator has frozen the owner's wallet."""
-    row = connection.execute(select(t.users.c.frozen_at).where(t.users.c.name == owner)).first()
+    row = connection.execute(_FROZEN, {"name": owner}).first()
     if row is not None and row.frozen_at is not None:
         raise Forbidden("Your wallet is frozen. Ask the operator of this platform.", code="wallet_frozen")

@@ -55,6 +55,20 @@ STOP_ORDERED: dict[str, str] = {
     StopReason.SHUTDOWN: "Stopping: the platform is shut down.",
 }
 STARTING = Sentence("Starting with {offer}.")
+# What every start reads, made once: to put a statement together takes longer than SQLite needs for it.
+_WORKSPACE = select(t.workspaces).where(t.workspaces.c.id == bindparam("id"))
+_OPEN_RUN = select(t.runs).where(t.runs.c.workspace_id == bindparam("id"), t.runs.c.closed_at.is_(None))
+_IMAGE_AND_LANGUAGE = select(
+    t.images.c.reference, select(t.users.c.language).where(t.users.c.name == bindparam("owner")).scalar_subquery()
+).where(t.images.c.id == bindparam("image"))
+_m, _v = t.workspace_mounts, t.catalog_versions
+_MOUNTS = (
+    select(_m.c.kind, _m.c.name, _m.c.version, _v.c.content_hash)
+    .join(_v, (_v.c.kind == _m.c.kind) & (_v.c.name == _m.c.name) & (_v.c.version == _m.c.version))
+    .where(_m.c.workspace_id == bindparam("id"))
+    .order_by(_m.c.kind, _m.c.name)
+)
+_BEGIN_RUN = t.runs.insert()
 FAILED_START = Sentence("It did not start. Nothing is charged for the attempt.")
 
 
@@ -63,11 +77,11 @@ def _say(row: Row[Any], message: Sentence, now: datetime) -> dict[str, Any]:
 
 
 def _by_id(connection: Connection, workspace_id: str) -> Row[Any] | None:
-    return connection.execute(select(t.workspaces).where(t.workspaces.c.id == workspace_id)).first()
+    return connection.execute(_WORKSPACE, {"id": workspace_id}).first()
 
 
 def _open_run(connection: Connection, workspace_id: str) -> Row[Any] | None:
-    return connection.execute(select(t.runs).where(t.runs.c.workspace_id == workspace_id, t.runs.c.closed_at.is_(None))).first()
+    return connection.execute(_OPEN_RUN, {"id": workspace_id}).first()
 
 
 def _close_run(connection: Connection, row: Row[Any], end: datetime, reason: str, now: datetime) -> int:
@@ -107,12 +121,11 @@ def authorize_launch(
             set_state(connection, row, State.STOPPED, now)
             row = _by_id(connection, workspace_id)
             assert row is not None
-        hold(connection, row.id, owner, compute, now)
-        claim = held(connection, compute.asset_id or row.id)
-        assert claim is not None
+        claim = hold(connection, row.id, owner, compute, now)
         launch_id = new_id()
         set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
-        spec = _spec(connection, row, compute.offer, launch_id, claim.node, devices_of(connection, claim.holder))
+        devices = devices_of(connection, claim.holder) if compute.offer.quantities.gpu_count else ()
+        spec = _spec(connection, row, compute.offer, launch_id, claim.node, devices)
         message = Sentence(said.msgid, {"offer": compute.offer.name})
         detail = {
             "launch_id": launch_id,
@@ -125,15 +138,8 @@ def authorize_launch(
 
 
 def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, node: str, devices: tuple[str, ...]) -> LaunchSpec:
-    m, v = t.workspace_mounts, t.catalog_versions
-    found = connection.execute(
-        select(m.c.kind, m.c.name, m.c.version, v.c.content_hash)
-        .join(v, (v.c.kind == m.c.kind) & (v.c.name == m.c.name) & (v.c.version == m.c.version))
-        .where(m.c.workspace_id == row.id)
-        .order_by(m.c.kind, m.c.name)
-    )
-    reference = connection.execute(select(t.images.c.reference).where(t.images.c.id == row.image_id)).scalar_one()
-    language = connection.execute(select(t.users.c.language).where(t.users.c.name == row.owner)).scalar()
+    found = connection.execute(_MOUNTS, {"id": row.id})
+    reference, language = connection.execute(_IMAGE_AND_LANGUAGE, {"image": row.image_id, "owner": row.owner}).one()
     return LaunchSpec(
         workspace_id=row.id,
         workspace_name=row.name,
@@ -168,19 +174,9 @@ def _begin_run(connection: Connection, row: Row[Any], now: datetime) -> None:
     """Open the run of the current launch at the price now, and set the deadlines that count from readiness."""
     if _open_run(connection, row.id) is None:
         price = _running_price(connection, row, now)
-        connection.execute(
-            t.runs.insert().values(
-                id=new_id(),
-                workspace_id=row.id,
-                owner=row.owner,
-                launch_id=row.launch_id,
-                offer_id=row.offer_id,
-                price_version_id=price[0],
-                price_micros_per_hour=price[1],
-                opened_at=now,
-                seen_at=now,
-            )
-        )
+        of = {"workspace_id": row.id, "owner": row.owner, "launch_id": row.launch_id, "offer_id": row.offer_id}
+        priced = {"price_version_id": price[0], "price_micros_per_hour": price[1]}
+        connection.execute(_BEGIN_RUN, {"id": new_id(), **of, **priced, "opened_at": now, "seen_at": now})
     auto_stop_at = row.auto_stop_at
     if row.auto_stop_after_minutes is not None:
         auto_stop_at = now + timedelta(minutes=row.auto_stop_after_minutes)

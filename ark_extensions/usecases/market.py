@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ark_extensions.domain.catalog import Image, check_item_name
@@ -18,6 +18,9 @@ from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.views import DiskView, ItemView, OfferView
+
+_PRICES = select(t.price_versions)
+_PRICES_OF = _PRICES.where(t.price_versions.c.subject.in_(bindparam("subjects", expanding=True)))
 
 
 def offer_of(row: Row[Any]) -> Offer:
@@ -48,11 +51,9 @@ def free_gpus(storage: Storage) -> dict[str, int]:
 
 def prices(connection: Connection, subjects: Sequence[str] | None = None) -> dict[str, list[PriceVersion]]:
     """Price versions by subject."""
-    query = select(t.price_versions)
-    if subjects is not None:
-        query = query.where(t.price_versions.c.subject.in_(subjects))
+    rows = connection.execute(_PRICES) if subjects is None else connection.execute(_PRICES_OF, {"subjects": list(subjects)})
     found: dict[str, list[PriceVersion]] = {}
-    for r in connection.execute(query):
+    for r in rows:
         found.setdefault(r.subject, []).append(PriceVersion(r.id, r.subject, r.per, r.price_micros, r.valid_from))
     return found
 

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, select
 
 from ark_extensions.domain.ledger import credit, wallet
 from ark_extensions.domain.metering import cost_micros, disk_cost_micros, runway
 from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from ark_extensions.storage.tables import accounts, runs, workspaces
+
+_OWNERS: BindParameter[str] = bindparam("owners", expanding=True)
+_ACCOUNTS = select(accounts).where(accounts.c.name.in_(bindparam("names", expanding=True)))
+_OPEN_RUNS = select(runs.c.owner, runs.c.price_micros_per_hour, runs.c.opened_at, runs.c.seen_at, runs.c.charged_micros).where(
+    runs.c.owner.in_(_OWNERS), runs.c.closed_at.is_(None)
+)
+_CHARGED_DISKS = select(workspaces).where(
+    workspaces.c.owner.in_(_OWNERS), workspaces.c.disk_price_micros_per_day > 0, workspaces.c.released_at.is_(None)
+)
 
 
 @dataclass(frozen=True)
@@ -39,17 +48,13 @@ def read_purses(connection: Connection, owners: Sequence[str], now: datetime) ->
     """The purse of each owner, in three queries whatever their number."""
     names = {account(owner): owner for owner in owners for account in (wallet, credit)}
     balances = dict.fromkeys(owners, 0)
-    for r in connection.execute(select(accounts).where(accounts.c.name.in_(names))):
+    for r in connection.execute(_ACCOUNTS, {"names": list(names)}):
         balances[names[r.name]] += r.balance_micros
     due, burn = dict.fromkeys(owners, 0), dict.fromkeys(owners, 0)
-    open_runs = select(runs.c.owner, runs.c.price_micros_per_hour, runs.c.opened_at, runs.c.seen_at, runs.c.charged_micros)
-    for r in connection.execute(open_runs.where(runs.c.owner.in_(owners), runs.c.closed_at.is_(None))):
+    for r in connection.execute(_OPEN_RUNS, {"owners": list(owners)}):
         due[r.owner] += cost_micros(r.price_micros_per_hour, r.opened_at, min(r.seen_at, now)) - r.charged_micros
         burn[r.owner] += r.price_micros_per_hour
-    charged_disks = select(workspaces).where(
-        workspaces.c.owner.in_(owners), workspaces.c.disk_price_micros_per_day > 0, workspaces.c.released_at.is_(None)
-    )
-    for w in connection.execute(charged_disks):
+    for w in connection.execute(_CHARGED_DISKS, {"owners": list(owners)}):
         due[w.owner] += disk_due(w, now)
         burn[w.owner] += w.disk_price_micros_per_day * SECONDS_PER_HOUR // SECONDS_PER_DAY
     return {o: Purse(balances[o], balances[o] - max(due[o], 0), burn[o]) for o in owners}

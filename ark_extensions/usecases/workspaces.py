@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from ark_extensions.domain.autostop import check_idle_minutes, resolve_auto_stop
 from ark_extensions.domain.errors import Conflict, InvalidField, NotFound
@@ -25,6 +25,8 @@ from ark_extensions.usecases.purse import Purse, read_purses
 from ark_extensions.usecases.ssh_sessions import session_sentences
 from ark_extensions.usecases.views import Sentence, WorkspaceView
 from ark_extensions.usecases.why import why
+
+_MOVE = update(t.workspaces).where(t.workspaces.c.id == bindparam("moved"))
 
 
 class Keep:
@@ -152,7 +154,7 @@ def find(connection: Connection, owner: str, name: str) -> Row[Any]:
 def set_state(connection: Connection, row: Row[Any], to: State, now: datetime, **values: Any) -> None:
     """Move a workspace; raises Conflict when that move is not in the table."""
     state = row.state if row.state == to else move(State(row.state), to)
-    connection.execute(update(t.workspaces).where(t.workspaces.c.id == row.id).values(state=state, state_since=now, **values))
+    connection.execute(_MOVE, {"moved": row.id, "state": state, "state_since": now, **values})
 
 
 def list_workspaces(storage: Storage, *, owner: str | None = None, now: datetime, include_released: bool = True) -> list[WorkspaceView]:
