@@ -12,10 +12,13 @@ from sqlalchemy import Row, select
 
 from ark_extensions.domain.errors import NotFound
 from ark_extensions.domain.files import GIB, Limits, Usage
-from ark_extensions.storage import Storage, tables_netdisk
+from ark_extensions.storage import Storage, tables, tables_netdisk
 from ark_extensions.usecases import netdisk, netdisk_dav, netdisk_full, notices, users
+from ark_extensions.usecases.events import list_events
 from ark_extensions.usecases.netdisk import Upload
 from ark_extensions.usecases.netdisk_dav import Lock, Locked
+from ark_extensions.usecases.workspaces import list_workspaces
+from bench.population import NOON, Crowd, fresh_storage, populate
 from tests.unit.fresh import fresh_database
 
 T0 = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
@@ -155,3 +158,25 @@ def test_an_owner_hears_once_that_it_is_too_much_and_once_that_it_fits(storage: 
     assert netdisk_full.tell_full(storage, owner="alice", usage=Usage(1, 11), limits=limits, told=False, now=T0 + timedelta(hours=2))
     assert told() == [netdisk_full.TOO_MANY.msgid]
     assert notices.list_notices(storage, owner="bob") == []
+
+
+def test_every_running_workspace_of_the_owner_has_it_among_its_events() -> None:
+    """A workspace's page and its JupyterLab show its events: there its user looks while it writes."""
+    limits = Limits(100, 10, 0)
+    with fresh_storage() as storage:
+        populate(storage, Crowd(owners=2, each=3), now=NOON)
+        mine = [w for w in list_workspaces(storage, now=NOON) if w.owner == list_workspaces(storage, now=NOON)[0].owner]
+        owner, resting = mine[0].owner, mine[0].name
+        with storage.write() as connection:
+            connection.execute(tables.workspaces.update().where(tables.workspaces.c.id == mine[0].id).values(state="stopped"))
+        netdisk_full.tell_full(storage, owner=owner, usage=Usage(101, 3), limits=limits, told=False, now=NOON)
+
+        def told(who: str | None) -> list[tuple[str, str, str]]:
+            page = list_events(storage, owner=who)
+            return sorted((e.workspace_name, e.severity, e.message.msgid) for e in page.items if e.kind == netdisk_full.KIND)
+
+        others = sorted(w.name for w in mine if w.name != resting)
+        assert told(None) == told(owner) == [(name, "warning", netdisk_full.TOO_LARGE.msgid) for name in others]
+        assert "what a workspace writes is not stopped" in netdisk_full.TOO_LARGE.msgid
+        netdisk_full.tell_full(storage, owner=owner, usage=Usage(99, 3), limits=limits, told=True, now=NOON)
+        assert sorted(told(owner))[0] == (others[0], "info", netdisk_full.FITS_AGAIN.msgid)
