@@ -26,7 +26,10 @@ STOP_SECONDS = 120.0
 POLICY = Path("/usr/sbin/policy-rc.d")
 SSHD = Path("/usr/sbin/sshd")
 #: package → the program whose absence calls for it
-TEST_PROGRAMS = {"openssh-server": str(SSHD), "openssh-client": "ssh", "rsync": "rsync", "litmus": "litmus"}
+TEST_PROGRAMS = {
+    "openssh-server": str(SSHD), "openssh-client": "ssh", "rsync": "rsync", "litmus": "litmus", "davfs2": "/usr/sbin/mount.davfs",
+    "gvfs-backends": "/usr/libexec/gvfsd-dav", "libglib2.0-bin": "gio", "dbus": "dbus-run-session",
+}  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
