@@ -368,7 +368,7 @@ def test_a_full_disk_while_settling_loses_nothing_and_halves_nothing(make: Calla
     """The database may not grow by a page: SQLite's own answer to a full disk, without one."""
     url = make()
     if not url.startswith("sqlite"):
-        pytest.skip("PostgreSQL's answer to a full disk is a server that stops: not tried here")
+        pytest.skip("PostgreSQL has no such bound: its full disk is a real one, in test_money_full_disk.py")
     storage = Storage(url)
     with storage.write() as connection:  # more runs than fit into what is free of the last pages
         for n in range(60):
