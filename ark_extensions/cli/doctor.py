@@ -24,7 +24,7 @@ from ark_extensions.loop import beat_file
 from ark_extensions.nodes import discover_nodes
 from ark_extensions.settings import Settings
 from ark_extensions.supervisor import lock
-from ark_extensions.supervisor.children import start_time
+from ark_extensions.supervisor.children import STEADY_SECONDS, age_seconds
 from ark_extensions.supervisor.words import phrase
 
 GIB = 2**30
@@ -32,6 +32,8 @@ LOW_GIB = 1.0
 LOW_FILES = 10_000
 # a loop that has not finished a pass for so long hangs
 SILENT_SECONDS = 300.0
+# so many ends in a row, each soon after the start, are no accident
+OFTEN = 3
 ALLOW = "sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
 SANDBOX = (
     "bwrap --unshare-user --uid 1000 --gid 1000 --unshare-pid --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
@@ -164,17 +166,18 @@ def _running(settings: Settings) -> Iterator[Finding]:
         yield _answer(name, host, port, path, _see_log(settings, name))
     if processes.SSH in processes.loops(settings):
         yield _gateway(settings)
-    known = lock.noted(settings.state_dir).get("processes", {})
+    noted = lock.noted(settings.state_dir)
     for name in ("netdisk", *processes.loops(settings)):
-        yield _alive(settings, name, known.get(name))
+        yield _alive(settings, name, noted.get("processes", {}).get(name), noted.get("failures", {}).get(name, 0))
 
 
-def _alive(settings: Settings, name: str, pid: int | None) -> Finding:
+def _alive(settings: Settings, name: str, pid: int | None, failures: int = 0) -> Finding:
     """Whether a service has a process, and whether that has done its work lately."""
     beat = beat_file(settings.state_dir, name)
     silent = time.time() - beat.stat().st_mtime if beat.exists() else None
-    if pid is None or start_time(pid) is None:
-        return Finding(name, "problem", phrase("It has no process: it ends as often as it is started."), _see_log(settings, name))
+    age = age_seconds(pid) if pid is not None else None
+    if age is None or (failures >= OFTEN and age < STEADY_SECONDS):
+        return Finding(name, "problem", phrase("It ends as often as it is started."), _see_log(settings, name))
     if silent is not None and silent < SILENT_SECONDS:
         return Finding(name, "ok", phrase("Its last pass ended {seconds} s ago.", seconds=int(silent)))
     return Finding(name, "problem", phrase("It has not finished a pass for five minutes."), _see_log(settings, name))

@@ -73,7 +73,7 @@ def prepare() -> None:
     _migrate(settings)
     with opened(settings) as storage:
         preparation.make_administrators(storage, settings)
-        preparation.fill_catalogue(storage, settings, click.echo, items=False)
+        preparation.fill_catalogue(storage, settings, click.echo, made=settings.state_dir / "demo")  # by an image that can
 
 
 @click.command()
@@ -189,7 +189,7 @@ def _on_restart(supervisor: Supervisor, settings: Settings, name: str) -> None:
 
 def _note(supervisor: Supervisor, settings: Settings, *, ready: bool) -> None:
     facts = {"pid": os.getpid(), "address": settings.base_url, "host": settings.host, "port": settings.port}
-    lock.note(settings.state_dir, {**facts, "ready": ready, "processes": supervisor.pids()})
+    lock.note(settings.state_dir, {**facts, "ready": ready, "processes": supervisor.pids(), "failures": supervisor.failures()})
 
 
 def _seconds_since_start() -> float:

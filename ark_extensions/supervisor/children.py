@@ -111,3 +111,11 @@ def start_time(pid: int) -> str | None:
         return None
     fields = stat.rsplit(")", 1)[1].split()
     return None if fields[0] == "Z" else fields[19]
+
+
+def age_seconds(pid: int) -> float | None:
+    """How long a process has been there; None if it is gone."""
+    started = start_time(pid)
+    if started is None:
+        return None
+    return float(Path("/proc/uptime").read_text().split()[0]) - int(started) / os.sysconf("SC_CLK_TCK")

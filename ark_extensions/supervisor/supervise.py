@@ -65,6 +65,10 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         return {name: child.process.pid for name, child in self._children.items() if child.process is not None}
 
+    def failures(self) -> dict[str, int]:
+        """How often in a row each service has ended soon after its start."""
+        return {name: child.failures for name, child in self._children.items()}
+
     def clear_leftovers(self) -> None:
         """Kill what a killed supervisor may have left behind."""
         try:

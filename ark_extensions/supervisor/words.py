@@ -179,7 +179,7 @@ CHINESE: dict[str, str] = {
     "Look at its pod's log and events.": "请查看它的 pod 的日志和事件。",
     "The platform does not run.": "平台没有运行。",
     "Start it with `make up`.": "请用 `make up` 启动。",
-    "It has no process: it ends as often as it is started.": "没有进程：每次启动后都会退出。",
+    "It ends as often as it is started.": "每次启动后都会退出。",
     "Its last pass ended {seconds} s ago.": "上一轮在 {seconds} 秒前完成。",
     "It has not finished a pass for five minutes.": "五分钟没有完成一轮。",
     "Another program answers at {place}.": "在 {place} 响应的是另一个程序。",

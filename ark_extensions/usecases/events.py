@@ -20,8 +20,11 @@ log = logging.getLogger("ark")
 PLATFORM = "platform"
 #: raw detail is bounded: a log tail fits, a runaway log does not
 DETAIL_MAX_CHARS = 16_000
+_INSERT = events.insert()
 #: what of an event's detail stands in the log
 SHORT = ("launch_id", "node", "price_version", "reason", "exit_code", "code", "pod", "request_id")
+#: where a connection keeps the lines of its unit of work
+UNTOLD = "ark lines"
 LEVELS = {"warning": logging.WARNING, "error": logging.WARNING}
 
 
@@ -42,22 +45,23 @@ def emit(
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Record an event within the caller's transaction; the log of this process has it as one line when that commits."""
-    connection.execute(
-        events.insert().values(
-            workspace_id=workspace_id,
-            owner=owner,
-            at=at,
-            kind=kind,
-            severity=severity,
-            msgid=message.msgid,
-            params=dict(message.params),
-            actor=actor,
-            detail=_bounded(detail),
-        )
-    )
+    said = {"kind": kind, "severity": severity, "msgid": message.msgid, "params": dict(message.params), "detail": _bounded(detail)}
+    connection.execute(_INSERT, {"workspace_id": workspace_id, "owner": owner, "at": at, "actor": actor, **said})
     line = log_line(workspace_id, owner, kind, message, actor, detail or {})
     level = LEVELS.get(severity, logging.INFO)
-    event.listen(connection, "commit", lambda _: log.log(level, "%s", line), once=True)
+    if not event.contains(connection.engine, "commit", _tell):
+        event.listen(connection.engine, "commit", _tell)
+        event.listen(connection.engine, "rollback", _forget)
+    connection.info.setdefault(UNTOLD, []).append((level, line))
+
+
+def _tell(connection: Connection) -> None:
+    for level, line in connection.info.pop(UNTOLD, ()):
+        log.log(level, "%s", line)
+
+
+def _forget(connection: Connection) -> None:
+    connection.info.pop(UNTOLD, None)
 
 
 def log_line(workspace_id: str, owner: str, kind: str, message: Sentence, actor: str, detail: Mapping[str, Any]) -> str:

@@ -69,8 +69,10 @@ def _ran(connection: Connection, workspace_id: str) -> list[Step]:
     for r in connection.execute(select(t.runs).where(t.runs.c.workspace_id == workspace_id)):
         about = {"run": r.id, "launch_id": r.launch_id}
         steps.append(Step(r.opened_at, "run", "metered from", None, {**about, "micros_per_hour": r.price_micros_per_hour}))
-        steps.append(Step(r.seen_at, "run", "last seen alive", None, {**about, "charged_micros": r.charged_micros}))
-        if r.closed_at is not None:
+        about |= {"charged_micros": r.charged_micros}
+        if r.closed_at is None:
+            steps.append(Step(r.seen_at, "run", "last seen alive", None, about))
+        else:
             steps.append(Step(r.closed_at, "run", "metered until", None, {**about, "reason": r.close_reason}))
     return steps
 

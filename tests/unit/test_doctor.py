@@ -167,6 +167,13 @@ def test_a_service_without_a_process_and_one_that_hangs_are_told_apart(state_dir
     dead = looks._alive(settings, "billing", gone.pid)
     assert dead.state == "problem" and "billing.log" in dead.remedy
     assert looks._alive(settings, "billing", None).sentence == dead.sentence
+    young = subprocess.Popen(["sleep", "60"])
+    try:
+        assert looks._alive(settings, "billing", young.pid, 1).state == "ok", "it was started again once"
+        assert looks._alive(settings, "billing", young.pid, looks.OFTEN).sentence == dead.sentence
+    finally:
+        young.kill()
+        young.wait()
     os.utime(beat, (0, 0))
     hangs = looks._alive(settings, "billing", os.getpid())
     assert hangs.state == "problem" and hangs.sentence != dead.sentence
