@@ -106,7 +106,7 @@ def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
     """Preflight, packages, environments. Status 0: everything ``wanted`` is there."""
     python = machine.workspace_python() or machine.any_python()
     to_build = builds.missing(built, wanted, python=python)
-    facts = examine(request, built, to_build)
+    facts = examine(request, to_build)
     if found := problems(request, facts):
         print(phrase("Nothing was changed. To go on:"))
         for sentence in found:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ark_extensions.environments import Environments
 from ark_extensions.supervisor import lock
 from ark_extensions.supervisor.words import DISK_FULL, NO_PYTHON, SANDBOX_PROBLEM, phrase
 from hub_config.bootstrap import machine
@@ -54,7 +53,7 @@ class Facts:
     free_gib: tuple[tuple[Path, float, float], ...] = field(default=())  # place, free, needed
 
 
-def examine(request: Request, environments: Environments, missing: Sequence[str]) -> Facts:
+def examine(request: Request, missing: Sequence[str]) -> Facts:
     """Ask the machine. ``missing``: names of the environments that will be built (see `builds.missing`)."""
     bubblewrap = machine.run(["bwrap", "--version"]).returncode == 0 if request.sandbox else True
     python = machine.workspace_python()
