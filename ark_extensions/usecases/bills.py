@@ -26,7 +26,8 @@ CLOSING = ("stopped",)
 
 @dataclass(frozen=True)
 class BillLine:
-    """``quantity``: seconds of use, months of a term, or bytes of a day on the netdisk. ``unit_micros`` per hour, day or month (``per``)."""
+    """``quantity``: seconds of use, months of a term, or bytes of a day on the netdisk.
+    ``unit_micros`` per hour, day or month (``per``)."""
 
     key: str
     at: datetime
