@@ -71,8 +71,9 @@ class Visitor:
 
 def listen(page: Page, problems: list[str]) -> None:
     page.on("pageerror", lambda error: problems.append(str(error)))
+    refused = ("Failed to load resource", "Response Status Error Code")
     page.on(
-        "console", lambda said: problems.append(said.text) if said.type == "error" and "Failed to load resource" not in said.text else None
+        "console", lambda said: problems.append(said.text) if said.type == "error" and not any(r in said.text for r in refused) else None
     )
 
 

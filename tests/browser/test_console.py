@@ -189,6 +189,13 @@ def test_language_and_theme_are_remembered_and_never_flash(visit: Visit) -> None
     expect(page.get_by_role("heading", level=1)).to_have_text("算力市场")
     source = page.request.get(page.url).text()
     assert 'data-bs-theme="light"' in source and 'lang="zh-CN"' in source, "the server writes it: nothing flashes"
+    page.goto(f"{visitor.platform.address}/hub/home")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+    expect(page.get_by_role("heading", level=1)).to_have_text("工作空间在控制台中创建和管理")
+    page.get_by_role("button", name="切换深色或浅色").click()
+    visitor.open("wallet")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
 
 
 def test_a_workspace_can_be_ordered_with_the_keyboard_alone(visit: Visit) -> None:
