@@ -82,13 +82,22 @@ def list_offers(
             continue
         free, total = available(nodes, claims, offer.quantities)
         view = OfferView(offer, price.price_micros, price.per, price.id, free, total)
-        if _wanted(view, plan, gpu_model, min_gpu_count, min_memory_gib, max_price_micros, only_available):
+        if is_wanted(
+            view,
+            plan=plan,
+            gpu_model=gpu_model,
+            min_gpu_count=min_gpu_count,
+            min_memory_gib=min_memory_gib,
+            max_price_micros=max_price_micros,
+            only_available=only_available,
+        ):
             found.append(view)
     return found
 
 
-def _wanted(
+def is_wanted(
     view: OfferView,
+    *,
     plan: str | None,
     gpu_model: str | None,
     min_gpu_count: int | None,
@@ -96,6 +105,7 @@ def _wanted(
     max_price_micros: int | None,
     only_available: bool,
 ) -> bool:
+    """Whether an offer is what somebody looks for; None: anything. ``gpu_model`` ``"cpu"``: one without a GPU."""
     need = view.offer.quantities
     return (
         (plan is None or view.offer.plan == plan)

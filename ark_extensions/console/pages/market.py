@@ -52,16 +52,18 @@ def _amount(text: str) -> int | None:
 
 def matching(offers: list[OfferView], filters: Filters) -> list[OfferView]:
     """The offers a reader asked for, cheapest first within a GPU model; CPU only is ``gpu_model=none``."""
-    least_gpus, least_memory, most = int(filters.gpu_count or 0), int(filters.memory or 0), _amount(filters.price)
     found = [
         view
         for view in offers
-        if view.offer.plan == filters.plan
-        and (not filters.gpu_model or (view.offer.quantities.gpu_model or "none") == filters.gpu_model)
-        and view.offer.quantities.gpu_count >= least_gpus
-        and view.offer.quantities.memory_mib >= least_memory * 1024
-        and (most is None or view.price_micros <= most)
-        and (not filters.available or view.free > 0)
+        if market.is_wanted(
+            view,
+            plan=filters.plan,
+            gpu_model="cpu" if filters.gpu_model == "none" else filters.gpu_model or None,
+            min_gpu_count=int(filters.gpu_count or 0),
+            min_memory_gib=int(filters.memory or 0),
+            max_price_micros=_amount(filters.price),
+            only_available=filters.available,
+        )
     ]
     return sorted(
         found, key=lambda v: (v.offer.quantities.gpu_model is None, v.offer.quantities.gpu_model or "", v.price_micros, v.offer.name)
