@@ -154,7 +154,8 @@ class Door:
         assert isinstance(app, Application)
         self.office: Office = app.settings["office"]
         self.tokens: TokenLookup = app.settings["tokens"]
-        #: of the connection's last request, which is mostly that of the next: the header, what it says, and whose it was
+        #: of the connection's last requests, which mostly is that of the next: headers, what the token's header says, and whose it was
+        self._blocks: dict[type[Plain], tuple[bytes, dict[str, str] | None]] = {}
         self._authorization = ""
         self._said: tuple[str | None, str] = (None, "")
         self._owner: TokenOwner | None = None
@@ -162,22 +163,32 @@ class Door:
 
     def plain(self, head: bytes) -> Plain | None:
         """What answers the request, or None when it is for the full handlers."""
-        read = read_head(head)
-        if read is None:
+        end = head.find(b"\r\n")
+        read = read_first(head[: max(0, end)])
+        kind = KINDS.get(read[0]) if read is not None else None
+        if read is None or kind is None:
             return None
-        method, path, headers = read
-        kind = KINDS.get(method)
+        path, headers = read[1], self._headers_of(kind, head[end:])
+        if headers is None:
+            return None
         length = headers.get("content-length", "0")
-        if kind is None or not path.startswith(DAV + "/") or "?" in path or "#" in path or not length.isdigit() or len(length) > 9:
+        if not path.startswith(DAV + "/") or "?" in path or "#" in path or not length.isdigit() or len(length) > 9:
             return None
         try:
             caller = self._caller_of(headers.get("authorization", ""))
             desk = self.office.open_desk(caller.user) if caller is not None else None
             if caller is None or desk is None or desk.locks:
                 return None
-            return kind(self.office, caller, desk, path_of(path), headers, int(length))
+            return kind(self.office, caller, desk, _path_of(path), headers, int(length))
         except (ArkError, NotPlain):
             return None  # nothing was done: the full handler refuses it in its own words
+
+    def _headers_of(self, kind: type[Plain], block: bytes) -> dict[str, str] | None:
+        """Read once for all requests of a kind that come with the very same headers."""
+        known = self._blocks.get(kind)
+        if known is None or known[0] != block:
+            known = self._blocks[kind] = (block, read_headers(block))
+        return known[1]
 
     def _caller_of(self, authorization: str) -> Caller | None:
         """Who calls, if that is known without asking; the token is looked up at each request, so a revoked one is heard of."""
@@ -193,17 +204,25 @@ class Door:
         return self._caller
 
 
-def read_head(head: bytes) -> tuple[str, str, dict[str, str]] | None:
-    """(method, path, headers by lower-case name) of a head in the strictest form; None for everything that two readers could read
-    in two ways: other line ends, folded lines, repeated or unknown headers, bytes that are no printable ASCII."""
+def read_first(line: bytes) -> tuple[str, str] | None:
+    """(method, path) of a request's first line in the strictest form, else None."""
     try:
-        lines = head.decode("ascii").split("\r\n")
+        first = line.decode("ascii").split(" ")
+    except UnicodeDecodeError:
+        return None
+    if len(first) != 3 or first[2] != "HTTP/1.1" or not first[0].isprintable() or not first[1].isprintable():
+        return None
+    return first[0], first[1]
+
+
+def read_headers(block: bytes) -> dict[str, str] | None:
+    """Headers by lower-case name, in the strictest form; None for everything that two readers could read in two ways: other line ends,
+    folded lines, repeated or unknown headers, bytes that are no printable ASCII. ``block`` begins and ends with a line end."""
+    try:
+        lines = block.decode("ascii").split("\r\n")
     except UnicodeDecodeError:
         return None
     if lines[-2:] != ["", ""] or not "".join(lines).isprintable():
-        return None
-    first = lines[0].split(" ")
-    if len(first) != 3 or first[2] != "HTTP/1.1":
         return None
     headers: dict[str, str] = {}
     for line in lines[1:-2]:
@@ -214,7 +233,7 @@ def read_head(head: bytes) -> tuple[str, str, dict[str, str]] | None:
         headers[name] = value.strip(" ")
     if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None
-    return first[0], first[1], headers
+    return headers
 
 
 class NotPlain(Exception):
@@ -307,6 +326,7 @@ class SmallFile(Plain):
 
 
 KINDS: dict[str, type[Plain]] = {kind.method: kind for kind in (Folder, Question, SmallFile)}
+_path_of = lru_cache(maxsize=256)(path_of)  # a program asks twice or thrice about one path
 _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS.items())
 
 
