@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ark_extensions.domain.catalog import KINDS
 from ark_extensions.domain.errors import ArkError, Forbidden, InvalidField, Malformed
 from ark_extensions.domain.files import Usage, billable_bytes, decode_url_path, is_inside, is_over, join, parse_new_path, parse_path, split
 from ark_extensions.domain.money import format_amount
 from ark_extensions.netdisk.auth import PREFIX
-from ark_extensions.netdisk.exchange import KINDS, catalogue_mount, opener, weigh_item
+from ark_extensions.netdisk.exchange import catalogue_mount, opener, weigh_item
 from ark_extensions.netdisk.jobs import Job, Jobs
 from ark_extensions.netdisk.listing import SORTS, list_folder, resolve_links, search
 from ark_extensions.netdisk.removing import remove_in_background

@@ -22,7 +22,6 @@ from ark_extensions.storage import Storage
 from ark_extensions.usecases import market, users
 from ark_extensions.volumes import Volumes
 
-KINDS = ("dataset", "model")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -93,10 +92,15 @@ def opener(volumes: Volumes, mount: Mount) -> Callable[[], int]:
     return opens
 
 
-def import_into(tree: Tree, opens: Callable[[], int], target: str) -> str:
-    """Copy a catalogue item into a netdisk. → the path it got."""
+def copy_source(copy: Copy, opens: Callable[[], int], target: str, on_conflict: str) -> tuple[str, str | None]:
+    """Copy what ``opens`` opens, as `Copy.place` does; the descriptor is closed here."""
     fd = opens()
     try:
-        return Copy(tree).place(fd, target, on_conflict="keep_both")[0]
+        return copy.place(fd, target, on_conflict=on_conflict)
     finally:
         os.close(fd)
+
+
+def import_into(tree: Tree, opens: Callable[[], int], target: str) -> str:
+    """Copy a catalogue item into a netdisk. → the path it got."""
+    return copy_source(Copy(tree), opens, target, "keep_both")[0]

@@ -17,6 +17,7 @@ from ark_extensions.domain.errors import ArkError, Conflict, NotFound
 from ark_extensions.domain.files import Usage
 from ark_extensions.netdisk.copying import Copy, Stopped, weigh
 from ark_extensions.netdisk.desk import Desk, Office
+from ark_extensions.netdisk.exchange import copy_source
 from ark_extensions.netdisk.handlers import problem_of
 from ark_extensions.netdisk.removing import remove_in_background
 from ark_extensions.netdisk.walking import measure
@@ -101,10 +102,7 @@ class Jobs:
             job.state, job.error = "failed", error
         except Exception:
             log.exception("a copy of %s ended badly", desk.owner)
-            job.state, job.error = (
-                "failed",
-                problem_of(500),
-            )
+            job.state, job.error = "failed", problem_of(500)
 
     async def _copy(self, desk: Desk, job: Job, source: str, target: str) -> None:
         copy = job.copy = Copy(desk.tree, stop=lambda: job.stop_asked)
@@ -123,13 +121,5 @@ def weigh_source(opens: Callable[[], int]) -> Usage:
     fd = opens()
     try:
         return measure(fd) + Usage(0, 1)
-    finally:
-        os.close(fd)
-
-
-def copy_source(copy: Copy, opens: Callable[[], int], target: str, on_conflict: str) -> tuple[str, str | None]:
-    fd = opens()
-    try:
-        return copy.place(fd, target, on_conflict=on_conflict)
     finally:
         os.close(fd)
