@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,20 @@ def install_demo(
     now: datetime,
     progress: Say = lambda sentence: None,
     gpu_memory: Mapping[str, int] | None = None,
-    items: bool = True,
+    made: Path | None = None,
 ) -> None:
-    """Make what is missing; without ``items`` no dataset and model. ``progress`` gets a short sentence for each thing that is
-    made; ``gpu_memory``: GiB of one GPU by model (default: as the driver says)."""
+    """Make what is missing. ``made``: where `digits.py` has run elsewhere, which an image does that has no environment for it; what is
+    not there is left out. ``progress`` gets a short sentence for each thing that is made; ``gpu_memory``: GiB of one GPU by model
+    (default: as the driver says)."""
     rules = yaml.safe_load(CATALOG_FILE.read_text(encoding="utf-8"))
     new = not market.list_images(storage)
     market.set_nodes(storage, nodes=nodes)
     # the items come first: until they are there the installation counts as new, so a killed call is taken up again
-    _make_items(storage, settings, rules["items"] if items else (), new=new, now=now, progress=progress)
+    todo = [item for item in rules["items"] if _needed(storage, settings, item, new) and (made is None or (made / item["name"]).is_dir())]
+    if todo:
+        progress("the demo dataset and model (scikit-learn's handwritten digits)")
+        with nullcontext(made) if made is not None else _made_here(settings) as place:
+            _import_items(storage, settings, todo, place=place, now=now)
     wanted = demo_catalog(rules, nodes, gpu_memory_of(settings) if gpu_memory is None else gpu_memory)
     there = {"workspace", *settings.kubernetes.images, *(["pytorch"] if environments(settings.cache_dir).pytorch.exists() else [])}
     wanted["images"] = [image for image in wanted["images"] if image["reference"] in there]
@@ -79,31 +85,31 @@ def _missing(storage: Storage, wanted: Mapping[str, list[dict[str, Any]]], now: 
     }
 
 
-def _make_items(
-    storage: Storage, settings: Settings, items: Sequence[Mapping[str, str]], *, new: bool, now: datetime, progress: Say
-) -> None:
-    todo = [item for item in items if _needed(storage, settings, item, new)]
-    if not todo:
-        return
-    progress("the demo dataset and model (scikit-learn's handwritten digits)")
+def _import_items(storage: Storage, settings: Settings, items: Sequence[Mapping[str, str]], *, place: Path, now: datetime) -> None:
+    for item in items:
+        import_item(
+            storage,
+            settings,
+            kind=item["kind"],
+            name=item["name"],
+            source_dir=place / item["name"],
+            title=item["title"],
+            description=item["description"],
+            license=item["license"],
+            now=now,
+        )
+
+
+@contextmanager
+def _made_here(settings: Settings) -> Iterator[Path]:
+    """By the environment of workspaces on this machine."""
     shelf = settings.state_dir / "catalog"
     shelf.mkdir(parents=True, exist_ok=True)
     for left in shelf.glob(".making-*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=shelf) as made:
         _run_digits(settings, Path(made))
-        for item in todo:
-            import_item(
-                storage,
-                settings,
-                kind=item["kind"],
-                name=item["name"],
-                source_dir=Path(made) / item["name"],
-                title=item["title"],
-                description=item["description"],
-                license=item["license"],
-                now=now,
-            )
+        yield Path(made)
 
 
 def _needed(storage: Storage, settings: Settings, item: Mapping[str, str], new: bool) -> bool:

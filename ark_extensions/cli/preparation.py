@@ -136,9 +136,9 @@ def make_administrators(storage: Storage, settings: Settings) -> None:
         users.set_password(storage, user=settings.administrators[0], password=settings.secret("admin_password"))
 
 
-def fill_catalogue(storage: Storage, settings: Settings, progress: Callable[[str], None], *, items: bool = True) -> None:
-    """``items``: with the demo dataset and model, which are made by the environment of workspaces on this machine."""
-    install_demo(storage, settings, nodes=discover_nodes(settings), now=utc_now(), progress=progress, items=items)
+def fill_catalogue(storage: Storage, settings: Settings, progress: Callable[[str], None], *, made: Path | None = None) -> None:
+    """``made``: where the demo dataset and model are already; else they are made by the environment of workspaces on this machine."""
+    install_demo(storage, settings, nodes=discover_nodes(settings), now=utc_now(), progress=progress, made=made)
 
 
 def write_command(settings: Settings) -> None:

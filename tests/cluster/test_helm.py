@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -72,10 +73,10 @@ def database(stack: ExitStack, host: str) -> int:
     """A PostgreSQL that pods reach, with the two databases; its port."""
     server, port = stack.enter_context(postgresql.server()), free_port()
     directory = Path(urlsplit(server.database().replace("@/", "@x/")).query.removeprefix("host="))
-    with (directory / "data/pg_hba.conf").open("a") as rules:
+    with (server.data / "pg_hba.conf").open("a") as rules:
         rules.write("host all all 0.0.0.0/0 trust\n")
     options = f"-c listen_addresses={host} -c port={port} -c unix_socket_directories={directory} -c max_connections=60 -c fsync=off"
-    server.run("pg_ctl", "-D", str(directory / "data"), "-w", "-m", "fast", "-l", str(directory / "log"), "-o", options, "restart")
+    server.run("pg_ctl", "-D", str(server.data), "-w", "-m", "fast", "-l", str(directory / "log"), "-o", options, "restart")
     for name in ("ark", "hub"):
         server.run("createdb", "-h", str(directory), "-p", str(port), "-U", "postgres", name)
     return port
@@ -149,6 +150,7 @@ def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         keys = {"url": f"{address}/ark", "hub-url": f"{address}/hub"}
         metadata = {"name": "ark-database", "namespace": NAMESPACE}
         here.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys})
+        began = time.monotonic()
         install(cluster, scratch, {})
         before = here.get("secret", "ark-secrets", "-n", NAMESPACE)["data"]
         install(cluster, scratch, {name: here.get("service", name, "-n", NAMESPACE)["spec"]["clusterIP"] for name in NAMED})
@@ -157,6 +159,7 @@ def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
             for name in ("ark-services", "proxy", "hub"):
                 here.kubectl("rollout", "status", "-n", NAMESPACE, f"deploy/{name}", "--timeout=300s", seconds=310)
             wait_until(lambda: all(made.status(path) == 200 for path in ("/hub/health", f"{API}/../../health")), seconds=60)
+            print(f"\nfrom the first helm command to the platform's answer: {time.monotonic() - began:.0f} s")
         except BaseException:
             print(here.kubectl("get", "pods,events", "-n", NAMESPACE, "-o", "wide", check=False))
             for part in ("deploy/hub", "deploy/ark-services"):
@@ -191,7 +194,20 @@ def test_the_doctor_in_the_pod_finds_no_problem(installed: Installed) -> None:
     assert "✓ network" in said and "✓ priorities" in said and "✓ stock" in said and "✓ clock" in said, said
 
 
-def test_a_workspace_starts_stops_and_is_billed(installed: Installed) -> None:
+def services(installed: Installed) -> str:
+    """The name of the services' pod that serves."""
+    pods = installed.here.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=services")["items"]
+    return str(next(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]))
+
+
+def flowers(scratch: Path) -> Path:
+    made = scratch / "flower_photos"
+    (made / "roses").mkdir(parents=True)
+    (made / "roses/1.txt").write_text("a rose is a rose\n")
+    return made
+
+
+def test_a_workspace_starts_stops_and_is_billed(installed: Installed, tmp_path: Path) -> None:
     token = installed.ark("token", "admin", "--expires", "1h").strip()
 
     def on_sale() -> list[dict[str, Any]]:
@@ -199,7 +215,10 @@ def test_a_workspace_starts_stops_and_is_billed(installed: Installed) -> None:
 
     wait_until(on_sale, seconds=120)
     cheapest = min(on_sale(), key=lambda o: (o["gpu"] is not None, o["vcpu"], o["memory_gib"]))
+    installed.here.kubectl("cp", str(flowers(tmp_path)), f"{NAMESPACE}/{services(installed)}:/tmp/flower_photos", "-c", "reconcile")
+    assert installed.ark("catalog", "import", "dataset", "flower-photos", "/tmp/flower_photos").strip() == "flower-photos@1"
     order = {"request_id": "helm", "name": "first", "offer": cheapest["id"], "image": "python-cpu"}
+    order |= {"datasets": ["digits", "flower-photos"], "models": ["digits-mlp"]}
     status, made = installed.request("POST", f"{API}/workspaces", order, token)
     assert status == 201, made
 
@@ -212,8 +231,15 @@ def test_a_workspace_starts_stops_and_is_billed(installed: Installed) -> None:
     wait_until(lambda: state() in ("running", "failed"), seconds=240)
     assert state() == "running", installed.request("GET", f"{API}/workspaces/first/events", token=token)
     assert installed.request("GET", "/user/admin/first/api", token=token)[0] == 200
+    [pod] = installed.here.get("pods", "-n", NAMESPACE, "-l", "ark/workspace")["items"]
+    look = ["exec", "-n", NAMESPACE, pod["metadata"]["name"], "--", "bash", "-c"]
+    assert installed.here.kubectl(*look, "cat ~/imported_datasets/flower-photos/roses/1.txt") == "a rose is a rose\n"
+    assert (
+        installed.here.kubectl(*look, "ls -d ~/imported_datasets/digits/3 ~/imported_models/digits-mlp/model.joblib | wc -l").strip() == "2"
+    )
     assert installed.request("POST", f"{API}/workspaces/first/stop", {}, token)[0] in (200, 202)
     wait_until(lambda: state() == "stopped", seconds=60)
     assert installed.ark("books", "check").strip()
+    assert "stopped" in installed.ark("logs", "admin/first")
     names = [claim["metadata"]["name"] for claim in installed.here.get("pvc", "-n", NAMESPACE)["items"]]
     assert [name for name in names if name.startswith("ark-home-")], "the data disk is kept"

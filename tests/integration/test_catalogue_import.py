@@ -240,3 +240,20 @@ def test_a_new_installation_gets_its_demo_and_keeps_what_an_operator_does(settin
     install_demo(storage, settings, nodes=nodes, now=NOW, gpu_memory={"H200": 141})
     assert market.list_items(storage, kind="dataset") == []
     assert "cpu-1c-8g" not in {o.offer.id for o in market.list_offers(storage, now=NOW)}
+
+
+def test_a_demo_that_was_made_elsewhere_is_taken_once_and_none_is_none(settings: Settings, storage: Storage, tmp_path: Path) -> None:
+    """As in a cluster, where the image of the services has no scikit-learn: what an image of workspaces has made lies there."""
+    nodes, made = [Node("n", 2, 16384)], tmp_path / "demo"
+    (made / "digits").mkdir(parents=True)
+    (made / "digits/README.md").write_text("pictures")
+    for _ in range(2):
+        install_demo(storage, settings, nodes=nodes, now=NOW, gpu_memory={}, made=made)
+    assert [(item.name, len(item.versions)) for item in market.list_items(storage, kind="dataset")] == [("digits", 1)]
+    assert market.list_items(storage, kind="model") == [], "what was not made is left out"
+    assert (made / "digits/README.md").exists(), "it is not ours to clear away"
+
+
+def test_without_a_demo_there_are_offers_all_the_same(settings: Settings, storage: Storage, tmp_path: Path) -> None:
+    install_demo(storage, settings, nodes=[Node("n", 2, 16384)], now=NOW, gpu_memory={}, made=tmp_path / "demo")
+    assert market.list_offers(storage, now=NOW) and not market.list_items(storage, kind="dataset")
