@@ -35,6 +35,7 @@ LANES = {
         "kills": ("test_crash.py", "test_loops.py", "test_up*.py"),
         "ssh": ("test_ssh_*.py",),
         "money": ("test_money_*.py",),
+        "operator": ("test_backup.py", "test_one_life.py"),
         "pods": ("test_kube_*.py",),
     },
 }
