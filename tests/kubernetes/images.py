@@ -157,7 +157,8 @@ class Builder:
             self._from_dockerfile(name)
 
     def tidy(self) -> None:
-        """Layers that no image has, only where room is short: they are what makes the next build quick."""
+        """What builds that failed have left; layers that no image has only where room is short: they make the next build quick."""
+        self._run("rm", "--all", may_fail=True)
         if machine.free_gib(cache_directory()) < LITTLE_GIB:
             self._run("rmi", "--prune", may_fail=True)
 
