@@ -101,6 +101,12 @@ class Results(Answer):
     results: list[Result]
 
 
+class NoneDone(Results):
+    """Of several items none was done; ``error`` is the first one's."""
+
+    error: Problem
+
+
 class Job(Answer):
     """A copy or an import at work. ``results``: the paths of what is done."""
 

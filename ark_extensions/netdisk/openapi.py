@@ -107,7 +107,7 @@ OPERATIONS = (
 @cache
 def document() -> dict[str, Any]:
     """The whole document; the same object at each call, not to be changed."""
-    wanted: dict[tuple[Any, JsonSchemaMode], None] = {(a.Error, "serialization"): None}
+    wanted: dict[tuple[Any, JsonSchemaMode], None] = {(a.Error, "serialization"): None, (a.NoneDone, "serialization"): None}
     for row in OPERATIONS:
         wanted |= {(model, "validation"): None for model in (row.body,) if model is not None}
         wanted |= {(model, "serialization"): None for model in (row.answer,) if model is not None}
@@ -165,6 +165,9 @@ def _operation(row: Operation) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {row.takes: {"schema": {"type": "string", "format": "binary"}}}}
     if row.method == "PUT":
         operation["responses"]["200"] = _success(row)
+    if row.answer is a.Results:
+        either = {"anyOf": [{"$ref": SCHEMAS.format(model=model)} for model in ("Error", "NoneDone")]}
+        operation["responses"]["409"] = {"description": REFUSALS["409"], "content": {"application/json": {"schema": either}}}
     return operation
 
 
