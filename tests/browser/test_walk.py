@@ -131,6 +131,9 @@ def jupyterlab(visitor: Visitor, name: str) -> Page:
     page.wait_for_selector(".jp-DirListing-item", timeout=EDITOR_MS)
     names = page.locator(".jp-DirListing-itemName").all_inner_texts()
     assert {"data", "imported_datasets", "imported_models"} <= set(names), names
+    card = page.locator(".jp-Launcher-section", has_text="笔记本").locator(".jp-LauncherCard", has_text="VS Code")
+    expect(card.locator("img")).to_be_visible()  # beside the kernels, with its picture
+    expect(page.locator(".jp-Launcher-sectionTitle", has_text="Notebook")).to_have_count(0)
     shot(page, "walk-07-jupyterlab")
     guide = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/guide.zh.md").read_text(), re.DOTALL)
     assert len(guide) == 2, "the guide learns in one cell and keeps the model in another"

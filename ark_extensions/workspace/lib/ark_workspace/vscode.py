@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ark_workspace import language
 from ark_workspace.editor import Editor
 
 HERE = Path(__file__).resolve().parent
@@ -76,8 +77,13 @@ def server() -> dict[str, Any]:
         "unix_socket": editor().socket,
         "new_browser_tab": True,
         "update_last_activity": False,
-        "launcher_entry": {"enabled": True, "title": "VS Code", "icon_path": str(HERE / "vscode.svg"), "category": "Notebook"},
+        "launcher_entry": {"enabled": True, "title": "VS Code", "icon_path": str(HERE / "vscode.svg"), "category": section()},
     }
+
+
+def section() -> str:
+    """The launcher's part for notebooks, by the name it has there: an entry of another name stands alone, without its picture."""
+    return "笔记本" if language.wanted() == "zh" and language.is_spoken("zh_CN") else "Notebook"
 
 
 def command(unix_socket: str) -> list[str]:
