@@ -51,32 +51,39 @@ class Queue:
         self._tree = tree
         self._run = run
         self._waiting: list[tuple[Small, asyncio.Future[Placed]]] = []
-        self._working: set[asyncio.Task[None]] = set()
+        #: batches on their way; their tasks, which nobody else holds
+        self._working = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def place(self, small: Small) -> Placed:
         """Raises what is wrong with this one."""
         answer: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
         self._waiting.append((small, answer))
-        if len(self._working) < AT_ONCE:
-            work = asyncio.ensure_future(self._place_all())
-            self._working.add(work)
-            work.add_done_callback(self._working.discard)
+        if self._working < AT_ONCE:
+            # counted here and given back in the very step that finds nobody waiting: who comes next starts a batch of their own
+            self._working += 1
+            task = asyncio.ensure_future(self._place_all())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await answer
 
     async def _place_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            try:
-                results = await self._run(place_together, self._tree, [small for small, _ in batch])
-            except Exception as error:
-                results = [error] * len(batch)
-            for (_, answer), result in zip(batch, results, strict=True):
-                if answer.done():
-                    continue
-                if isinstance(result, Placed):
-                    answer.set_result(result)
-                else:
-                    answer.set_exception(result)
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                try:
+                    results = await self._run(place_together, self._tree, [small for small, _ in batch])
+                except Exception as error:
+                    results = [error] * len(batch)
+                for (_, answer), result in zip(batch, results, strict=True):
+                    if answer.done():
+                        continue
+                    if isinstance(result, Placed):
+                        answer.set_result(result)
+                    else:
+                        answer.set_exception(result)
+        finally:
+            self._working -= 1
 
 
 def place_together(tree: Tree, files: list[Small]) -> list[Placed | BaseException]:

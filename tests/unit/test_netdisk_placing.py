@@ -148,6 +148,23 @@ async def test_who_comes_while_a_batch_is_on_its_way_is_in_the_next(tree: Tree, 
     assert len(os.listdir(data)) == 10
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_nobody_is_left_waiting_between_two_batches(tree: Tree, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """Who comes in the moment in which a batch has answered, and is not yet over, has a batch too."""
+    monkeypatch.setattr(placing, "AT_ONCE", at_once)
+
+    async def run(act: Any, tree: Tree, files: list[Small]) -> Any:
+        return act(tree, files)
+
+    queue = Queue(tree, run)
+
+    async def client(name: str) -> None:
+        for number in range(20):
+            await queue.place(small(f"{name}-{number}"))
+
+    await asyncio.wait_for(asyncio.gather(*(client(name) for name in "abc")), 60)
+
+
 async def test_a_batch_that_breaks_answers_everybody_in_it(tree: Tree) -> None:
     async def run(*_: Any) -> Any:
         raise MemoryError
