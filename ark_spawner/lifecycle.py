@@ -56,6 +56,7 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
     _workers: ClassVar[ThreadPoolExecutor] = ThreadPoolExecutor(max_workers=64, thread_name_prefix="ark-work")
     _beats: ClassVar[Beats] = Beats()
     _saving: ClassVar[asyncio.TimerHandle | None] = None
+    _unsaved: ClassVar[list[WorkspaceLifecycle]] = []
 
     #: what its events say when a start begins
     starting: ClassVar[Sentence] = launches.STARTING
@@ -281,14 +282,19 @@ class WorkspaceLifecycle(Spawner):  # type: ignore[misc]  # jupyterhub has no ty
 
     def _save_soon(self) -> None:
         """Its state goes to the Hub's database with that of others, in one commit: each costs the event loop milliseconds. A
-        Hub that dies before tells of readiness once more, which changes nothing."""
-        self.orm_spawner.state = self.get_state()
+        Hub that dies before tells of readiness once more, which changes nothing. Nothing is changed before the commit: the Hub
+        rolls back what it finds changed when a request comes."""
+        self._unsaved.append(self)
         loop, waiting = asyncio.get_running_loop(), WorkspaceLifecycle._saving
-        if waiting is None or waiting.when() < loop.time():
+        if waiting is None or waiting.when() < loop.time():  # one whose time has passed is of a loop that has ended
             WorkspaceLifecycle._saving = loop.call_later(SAVE_SECONDS, self._save)
 
     def _save(self) -> None:
+        waiting, WorkspaceLifecycle._unsaved, WorkspaceLifecycle._saving = self._unsaved, [], None
         try:
+            for spawner in waiting:
+                if spawner.user.db is self.user.db and spawner._was_ready and spawner.ready:
+                    spawner.orm_spawner.state = spawner.get_state()
             self.user.db.commit()
         except Exception:
             self.user.db.rollback()
