@@ -6,10 +6,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.platform import Platform
@@ -32,9 +32,9 @@ ADMIN_PAGES = (
 
 @pytest.fixture(scope="module")
 def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
-    """An installation of this module's own: it sells the machine's compute by the month and takes transfers."""
+    """An installation of this module's own: it sells the machine's compute by the month, takes it back and takes transfers."""
     payments = {"providers": ["manual"], "manual_instructions": "Account 6222 0000, Bank of Testing"}
-    made = Platform(settings={"payments": payments})
+    made = Platform(settings={"payments": payments, "term_conversion_percent": 80})
     try:
         made.start()
         yield made
@@ -148,6 +148,64 @@ def _stands_in_the_bill(visitor: Visitor, one_month: str) -> None:
     assert [line["amount"] for line in lines if line["kind"] == "charge_term"] == [one_month.removeprefix("¥")]
     total = sum(Decimal(line["amount"]) for line in lines)
     assert Decimal(page.locator(".bill-total").inner_text().removeprefix("¥")) == total
+
+
+def pay_in(platform: Platform, name: str, amount: str) -> None:
+    begun = platform.api("POST", "/wallet/recharges", {"request_id": f"paid-in-{name}", "provider": "manual", "amount": amount}, user=name)
+    platform.ark("transfer", "confirm", begun.json["id"], "--reason", "seen")
+
+
+def fact(dialog: Locator, name: str) -> Decimal:
+    shown = dialog.locator(".facts div", has=dialog.page.get_by_text(name, exact=True)).locator("dd").inner_text()
+    return Decimal(shown.removeprefix("¥").replace(",", ""))
+
+
+def test_the_rest_of_a_term_is_given_up_and_what_the_dialog_promised_comes_back(visit: Visit, platform: Platform) -> None:
+    visitor = visit()
+    pay_in(platform, visitor.name, "500")
+    page, dialog = visitor.open("marketplace?plan=monthly"), visitor.page.locator("#dialog")
+    page.get_by_role("button", name="Buy CPU · 1 vCPU").first.click()
+    dialog.get_by_label("Months").select_option("3")
+    dialog.get_by_role("button", name="Buy").click()
+    page.wait_for_url(re.compile(r"/assets$"))
+    row = page.locator("#terms tbody tr")
+    ask = row.get_by_role("button", name=re.compile("^Give .* up$"))
+    ask.click()
+    expect(dialog.get_by_role("heading")).to_have_text(re.compile(r"^Give .* up\?$"))
+    expect(dialog).to_contain_text("what was paid with credit does not")
+    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(row).not_to_contain_text("given up")
+    balance = Decimal(page.locator("#balance").inner_text().removeprefix("¥").replace(",", ""))
+    _look_at_the_question(visit, visitor)
+    ask.click()
+    back, paid, lost = (fact(dialog, name) for name in ("Comes back to your wallet", "Paid for them", "Is lost"))
+    assert back > 0 and lost > 0 and back + lost == paid
+    visitor.shot("give-up-1440-light-en")
+    dialog.get_by_role("button", name="Give it up").click()
+    expect(row).to_contain_text("given up at")
+    expect(row.get_by_role("link", name="Buy again")).to_be_visible()
+    page.reload()
+    expect(page.locator("#notices .notice", has_text="came back to your wallet")).to_be_visible()
+    visitor.shot("given-up-1440-light-en")
+    page = visitor.open("wallet")
+    shown = Decimal(re.sub(r"[^\d.]", "", page.locator("#balance").inner_text()))
+    assert shown == (balance + back).quantize(Decimal("0.01"), rounding=ROUND_DOWN), "what the dialog said is what came"
+
+
+def _look_at_the_question(visit: Visit, visitor: Visitor) -> None:
+    """On a small dark screen the whole question and both answers are there, and nothing is cut off."""
+    small = visit(user=visitor.name, password=visitor.password, width=360, color_scheme="dark", has_touch=True)
+    page = small.open("assets")
+    page.get_by_role("button", name=re.compile("^Give .* up$")).click()
+    dialog = page.locator("#dialog")
+    for name in ("Keep it", "Give it up"):
+        expect(dialog.get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
+    over = dialog.evaluate("d => Math.max(d.scrollWidth - d.clientWidth, document.documentElement.scrollWidth - innerWidth)")
+    assert over <= 0
+    small.shot("give-up-360-dark-en")
+    page.keyboard.press("Escape")
 
 
 def test_a_voucher_is_made_once_seen_and_once_used(visit: Visit, admin: Visitor) -> None:
