@@ -35,12 +35,6 @@ pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgre
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[postgresql.Server]:
-    with postgresql.server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def migrated(server: postgresql.Server) -> str:
     """The name of a database with the schema, to copy for each test."""
     url = server.database()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,14 +30,12 @@ ONE_SIDED = (
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, server: postgresql.Server | None, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ark.sqlite'}"
-        return
-    if postgresql.missing():
+        return f"sqlite:///{tmp_path / 'ark.sqlite'}"
+    if server is None:
         pytest.skip(postgresql.missing() or "")
-    with postgresql.server() as server:
-        yield server.database()
+    return server.database()
 
 
 def refuses_one_side_alone(url: str) -> bool:

@@ -22,15 +22,6 @@ from tests.unit.purse_stage import ORDER, T0, run, sqlite, stage
 WORKERS = 12  # fewer than a storage has connections: on a busy machine the last in a queue for one would be turned away
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgresql.Server | None]:
-    if postgresql.missing():
-        yield None
-        return
-    with postgresql.server() as running:
-        yield running
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def storage(request: pytest.FixtureRequest, server: postgresql.Server | None, tmp_path: Path) -> Iterator[Storage]:
     if request.param == "postgresql" and server is None:

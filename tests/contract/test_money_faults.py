@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -172,15 +172,6 @@ ACTS: dict[Act, tuple[str, ...]] = {
     credit: ("credit",),
 }
 POINTS = [(act, point) for act, points in ACTS.items() for point in points]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgresql.Server | None]:
-    if postgresql.missing():
-        yield None
-        return
-    with postgresql.server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

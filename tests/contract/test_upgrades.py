@@ -33,15 +33,6 @@ PASSWORDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgresql.Server | None]:
-    if postgresql.missing():
-        yield None
-        return
-    with postgresql.server() as running:
-        yield running
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def new_url(
     request: pytest.FixtureRequest, server: postgresql.Server | None, tmp_path_factory: pytest.TempPathFactory

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,24 +13,18 @@ from ark_extensions.domain.errors import Conflict, Forbidden, InvalidField, NotF
 from ark_extensions.domain.ledger import recharge
 from ark_extensions.domain.money import MICROS
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import assets, audit, bills, books, conversions, launches, market, notices, operator, orders, wallet
+from ark_extensions.usecases import assets, audit, bills, conversions, launches, market, notices, operator, orders, wallet
 from ark_extensions.usecases.charges import Charge, post_charges
 from ark_extensions.usecases.journal import post
 from ark_extensions.usecases.views import Sentence
-from tests.unit.fresh import fresh_database
+from tests.unit.fresh import storage_with
 from tests.unit.test_monthly import T0, buy, furnish, order
 
 __all__ = ["furnish"]
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(fresh_database(tmp_path))
-    furnish(storage)
-    yield storage
-    assert books.check_books(storage) == []
-    storage.close()
+storage = storage_with(furnish)
 
 
 def paid_in(storage: Storage, micros: int) -> None:

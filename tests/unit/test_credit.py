@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,11 +11,10 @@ from hypothesis import strategies as st
 from ark_extensions.domain.ledger import Lot, recharge, spend_credit
 from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import users
-from ark_extensions.usecases.books import check_books
 from ark_extensions.usecases.charges import BooksHalted, Charge, post_charges, read_lots
 from ark_extensions.usecases.gifts import expire_credit, give
 from ark_extensions.usecases.journal import balance_of, post
-from tests.unit.fresh import fresh_database
+from tests.unit.fresh import storage_with
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -32,13 +29,7 @@ def furnish(storage: Storage) -> None:
             give(connection, key=key, user="u", amount_micros=10, at=T0, actor="op", memo="", expires_at=expires_at)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(fresh_database(tmp_path))
-    furnish(storage)
-    yield storage
-    assert check_books(storage) == []
-    storage.close()
+storage = storage_with(furnish)
 
 
 def charge(storage: Storage, key: str, amount: int, now: datetime = T0) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,9 +15,9 @@ from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import assets, books, launches, market, notices, orders, settlement, users, wallet, workspaces
+from ark_extensions.usecases import assets, launches, market, notices, orders, settlement, users, wallet, workspaces
 from ark_extensions.usecases.views import WorkspaceOrder
-from tests.unit.fresh import fresh_database
+from tests.unit.fresh import storage_with
 
 T0 = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 SHAPE = {"vcpu": 2, "memory_mib": 1024, "system_disk_gib": 20, "gpu_model": "H200", "gpu_count": 1, "gpu_memory_gib": 140}
@@ -40,13 +38,7 @@ def furnish(storage: Storage) -> None:
         users.ensure_user(storage, name=name, admin=False, opening_credit_micros=1000 * MICROS, now=T0)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(fresh_database(tmp_path))
-    furnish(storage)
-    yield storage
-    assert books.check_books(storage) == []
-    storage.close()
+storage = storage_with(furnish)
 
 
 def buy(storage: Storage, user: str = "alice", request_id: str = "a", months: int = 1, auto_renew: bool = False) -> assets.AssetView:

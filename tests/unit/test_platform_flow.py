@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import State
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import (
-    books,
     deadlines,
     events,
     launches,
@@ -29,7 +27,7 @@ from ark_extensions.usecases import (
     workspaces,
 )
 from ark_extensions.usecases.views import Sentence, WorkspaceOrder
-from tests.unit.fresh import fresh_database
+from tests.unit.fresh import storage_with
 
 T0 = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
 CATALOG = {
@@ -79,13 +77,7 @@ def furnish(storage: Storage) -> None:
         market.add_item_version(storage, kind=kind, name=name, now=T0, **facts)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    storage = Storage(fresh_database(tmp_path))
-    furnish(storage)
-    yield storage
-    assert books.check_books(storage) == []
-    storage.close()
+storage = storage_with(furnish)
 
 
 def launch(storage: Storage, now: datetime, order: WorkspaceOrder = ORDER, user: str = "alice") -> tuple[str, str, str]:

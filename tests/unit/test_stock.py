@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +9,11 @@ from hypothesis import strategies as st
 from ark_extensions.domain.errors import SoldOut
 from ark_extensions.domain.offers import Claim, Node, free_on, with_claimed_devices
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import assets, books, launches, market, orders
+from ark_extensions.usecases import assets, launches, market, orders
 from ark_extensions.usecases.stock import refresh_stock
 from ark_extensions.usecases.views import WorkspaceOrder
 from tests.unit import test_monthly as monthly
-from tests.unit.fresh import fresh_database
+from tests.unit.fresh import storage_with
 from tests.unit.test_monthly import T0, buy, order
 
 
@@ -29,13 +26,7 @@ def furnish(storage: Storage) -> None:
     refresh_stock(storage, nodes=[machine("a", 2)])
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(fresh_database(tmp_path))
-    furnish(storage)
-    yield storage
-    assert books.check_books(storage) == []
-    storage.close()
+storage = storage_with(furnish)
 
 
 def free(storage: Storage) -> int:
