@@ -192,7 +192,7 @@ def test_language_and_theme_are_remembered_and_never_flash(visit: Visit) -> None
     page.goto(f"{visitor.platform.address}/hub/home")
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
-    expect(page.get_by_role("heading", level=1)).to_have_text("工作空间在控制台中创建和管理")
+    expect(page.get_by_role("heading", level=1)).to_have_text("工作空间在控制台中创建和管理", use_inner_text=True)
     page.get_by_role("button", name="切换深色或浅色").click()
     visitor.open("wallet")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
