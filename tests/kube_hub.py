@@ -39,13 +39,14 @@ CATALOG: dict[str, Any] = {
     "disks": [],
 }
 COMMON = """
-import os, sys
+import gc, os, signal, sys
 from pathlib import Path
 from functools import cache
 sys.path.insert(0, {project!r})
 from ark_spawner.kube import ArkKubeSpawner
 from tests.toy_hub import NoProxy
 ArkKubeSpawner.use_kubeconfig(Path({kubeconfig!r}))
+signal.signal(signal.SIGRTMIN, lambda *_: gc.collect())
 c = get_config()  # noqa: F821
 c.JupyterHub.bind_url = "http://127.0.0.1:1"
 c.JupyterHub.hub_port = {port}
@@ -55,7 +56,7 @@ c.Authenticator.allow_all = True
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.concurrent_spawn_limit = 0
-c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 1.0}}
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": {answer_seconds}}}
 c.JupyterHub.services = [{{"name": "bench", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [{{"name": "bench", "services": ["bench"], "scopes": ["admin:users", "admin:servers", "access:servers"]}}]
 c.JupyterHub.db_url = "sqlite:///{place}/hub.sqlite"
@@ -116,15 +117,23 @@ class KubeHub:
     """One Hub. ``start`` and `kill` as often as a test likes: its database stays."""
 
     def __init__(
-        self, place: Path, cluster: ClusterProcess, *, spawner: str = "ark", failure_limit: int = 5, poll_seconds: int = 5
+        self,
+        place: Path,
+        cluster: ClusterProcess,
+        *,
+        spawner: str = "ark",
+        failure_limit: int = 5,
+        poll_seconds: int = 5,
+        answer_seconds: float = 1.0,
     ) -> None:
+        """``answer_seconds``: how long the Hub lets a request for a start wait for its end before it answers 202."""
         self.place, self.cluster, self.spawner = place, cluster, spawner
         place.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.api = f"http://127.0.0.1:{self.port}/hub/api"
         self.database = f"sqlite:///{place}/ark.sqlite"
         told = {"project": str(PROJECT), "kubeconfig": str(cluster.kubeconfig), "port": self.port, "token": TOKEN, "place": place}
-        text = COMMON.format(**told, failure_limit=failure_limit, poll_seconds=poll_seconds)
+        text = COMMON.format(**told, failure_limit=failure_limit, poll_seconds=poll_seconds, answer_seconds=answer_seconds)
         (place / "config.py").write_text(text + (ARK.format(database=self.database) if spawner == "ark" else STOCK))
         with closing(sqlite3.connect(place / "hub.sqlite")) as connection:
             connection.execute("PRAGMA journal_mode=WAL").close()  # as hub_config.base does
@@ -177,6 +186,10 @@ class KubeHub:
         assert self.process is not None
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+    def collect_garbage(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGRTMIN)
 
     # what is on sale and bought, where the spawner is ours
 

@@ -25,7 +25,7 @@ STARTS = int(os.environ.get("ARK_FAILED_STARTS", "200"))
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[KubeHub]:
     cluster = ClusterProcess(tmp_path, address="127.77.0.4")
-    made = KubeHub(tmp_path / "hub", cluster, failure_limit=5)
+    made = KubeHub(tmp_path / "hub", cluster, failure_limit=5, answer_seconds=60.0)
     try:
         await made.start()
         made.open_shop()
@@ -45,7 +45,7 @@ async def test_the_hub_stays_up(hub: KubeHub) -> None:
     async def refused(user: str) -> None:
         for number in range(STARTS // USERS):
             status = await hub.ask(user, f"x{number % 3}", {"workspace": "invented"})
-            assert status in (404, 400, 201, 202), status  # not 404: where the refusal takes longer than the Hub waits
+            assert status == 404, status
 
     await asyncio.gather(*map(refused, workspaces))
     assert hub.process.poll() is None and await hub.is_up(), "after refusals"
@@ -55,7 +55,7 @@ async def test_the_hub_stays_up(hub: KubeHub) -> None:
         for _ in range(STARTS // USERS):
             while (status := await hub.ask(user, "w1", {"workspace": workspaces[user]})) in (400, 429):
                 await asyncio.sleep(0.05)  # the last one is not put away yet
-            assert status in (201, 202, 500, 503), status
+            assert status == 503, status
             await hub.until(user, "w1", "stopped")
 
     await asyncio.gather(*map(crashing, workspaces))
