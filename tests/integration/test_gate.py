@@ -131,3 +131,36 @@ def test_many_refusals_do_not_stop_the_hub(people: Platform) -> None:
         assert start(people, "gate-alice", f"evil-{number}", {"user_options": {"workspace": "f" * 32}}).status == 404
     assert people.pid("hub") == pid and people.request("GET", "/hub/health").status == 200
     assert not [name for name in rows(people) if name.startswith("evil")]
+
+
+MORE: dict[str, Any] = {
+    "a profile": {"workspace": "0" * 32, "profile": "gpu"},
+    "fields of a pod": {"workspace": "0" * 32, "extra_pod_config": {"hostNetwork": True}},
+    "a price": {"workspace": "0" * 32, "price": "0"},
+    "a number": 5,
+    "a text": "x",
+    "a list of what is right": [{"workspace": "0" * 32}],
+    "a prototype": {"__proto__": {}, "workspace": "0" * 32},
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_nothing_but_an_id_is_taken_from_a_start(people: Platform, kind: str) -> None:
+    before = rows(people)
+    answer = start(people, "gate-alice", "evil", {"user_options": MORE[kind]})
+    assert answer.status == 400 and "Traceback" not in answer.text, answer.text
+    assert rows(people) == before
+
+
+def test_what_is_nested_beyond_all_measure_is_no_json(people: Platform) -> None:
+    nested = b'{"user_options":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001
+    assert start(people, "gate-alice", "evil", nested).status == 400
+
+
+@pytest.mark.parametrize("name", ["..", "a.b", "a%2Fb", "%2e%2e", "a%00", "UPPER", "x" * 300, "%F0%9F%98%80", "-a", "a--b", "a%0a"])
+def test_odd_names_of_servers_are_refused(people: Platform, name: str) -> None:
+    before = rows(people)
+    for method in ("POST", "PUT", "DELETE"):
+        path = f"/hub/api/users/gate-alice/servers/{name}"
+        assert people.request(method, path, {"user_options": {"workspace": "0" * 32}}, user="gate-alice").status in (400, 404)
+    assert rows(people) == before
