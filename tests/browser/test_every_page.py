@@ -217,5 +217,5 @@ def test_each_page_and_dialog_of_an_administrator_who_has_something(visit: Visit
     platform.api("POST", f"/workspaces/{made['name']}/stop")
     wait_until(lambda: platform.api("GET", f"/workspaces/{made['name']}").json["state"] == "stopped", seconds=60)
     wrong += walk(admin, [f"/hub/user/admin/{made['name']}/lab"], "zh")  # a tab that was left open
-    expect(admin.page.get_by_role("link", name="启动", exact=True)).to_be_visible()
+    expect(admin.page.get_by_role("button", name="启动", exact=True)).to_be_visible()
     assert not wrong, "\n".join(wrong)
