@@ -76,7 +76,7 @@ def test_a_start_is_quick_and_a_stop_keeps_only_the_disk(here: ClusterPlatform, 
     someone.api("POST", "/workspaces/crash/stop", {})
     someone.wait_for("stopped")
     wait_until(lambda: here.pods() == [], seconds=30)
-    assert [claim["metadata"]["name"] for claim in here.claims()] == [claim_name(identifier)]
+    assert claim_name(identifier) in [claim["metadata"]["name"] for claim in here.claims()]  # others' stopped workspaces have theirs
     someone.api("POST", "/workspaces/crash/start", {})
     someone.wait_for("running")
     assert inside(here, identifier, "cat ~/kept ~/data/shared; ls /tmp/gone 2>/dev/null || true").split() == ["kept", "shared"]
