@@ -30,7 +30,7 @@ from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.launches import order_stop
 from ark_extensions.usecases.market import offer_of, prices
 from ark_extensions.usecases.notices import tell
-from ark_extensions.usecases.purse import read_purse
+from ark_extensions.usecases.purse import read_held, read_purse
 from ark_extensions.usecases.views import Sentence, StopOrder
 
 #: how far ahead of its end a term is looked at
@@ -71,7 +71,7 @@ def _pay_term(connection: Connection, asset: Row[Any], months: int, request_id: 
     refuse_frozen(connection, asset.owner)
     expire_lots(connection, now, asset.owner)
     cost = price.price_micros * months
-    available = read_purse(connection, asset.owner, now).available_micros
+    available = read_purse(connection, asset.owner, now).available_micros - read_held(connection, asset.owner, now)
     if available < cost:
         raise InsufficientBalance(
             "Your wallet holds {available_micros}; this costs {price_micros}. Recharge it under Billing, then try again.",

@@ -1,7 +1,8 @@
 """What a workspace runs on: an offer paid by the hour, or monthly compute that its owner has; and how it is held.
 
-Pay-as-you-go holds stock from the order or start to the stop, and needs the first hour in the wallet. Monthly compute
-holds its stock for the whole term, carries one workspace at a time, and costs nothing by the hour.
+Pay-as-you-go holds stock from the order or start to the stop, and needs the first hour in the wallet: what is left of the first
+hours of others is held for them, so that money for one hour starts one workspace. Monthly compute holds its stock for the whole
+term, carries one workspace at a time, and costs nothing by the hour.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ark_extensions.domain.offers import Offer, Plan, place, price_at
 from ark_extensions.domain.workspaces import ACTIVE
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.market import offer_of, prices, read_claims, read_nodes
-from ark_extensions.usecases.purse import read_purse
+from ark_extensions.usecases.purse import read_held, read_purse
 
 # What every start reads, made once.
 _OFFER_ON_SALE = select(t.offers).where(t.offers.c.id == bindparam("id"), t.offers.c.withdrawn_at.is_(None))
@@ -81,7 +82,7 @@ def hold(connection: Connection, workspace_id: str, owner: str, compute: Compute
         if name is not None:
             raise Conflict("{name} uses this compute now. Stop it first, or choose another.", field="asset", code="asset_in_use", name=name)
         return _keep_on_a_machine(connection, compute)
-    require_first_hour(connection, owner, compute.price_micros_per_hour, now)
+    require_first_hour(connection, workspace_id, owner, compute.price_micros_per_hour, now)
     claim = held(connection, workspace_id)
     return claim if claim is not None else _reserved(connection, workspace_id, compute.offer)
 
@@ -139,16 +140,26 @@ def free_compute(connection: Connection, holder: str) -> None:
     connection.execute(t.claims.delete().where(t.claims.c.holder == holder))
 
 
-def require_first_hour(connection: Connection, owner: str, price_micros_per_hour: int, now: datetime) -> None:
-    """Raises InsufficientBalance when the wallet does not hold the price of one hour."""
+def require_first_hour(connection: Connection, workspace_id: str, owner: str, price_micros_per_hour: int, now: datetime) -> None:
+    """Raises InsufficientBalance when the wallet does not hold the price of one hour beside what it holds for other workspaces."""
     refuse_frozen(connection, owner)
-    purse = read_purse(connection, owner, now)
-    if purse.available_micros < price_micros_per_hour:
+    balance = read_purse(connection, owner, now).available_micros
+    if balance >= price_micros_per_hour:
+        held_micros = read_held(connection, owner, now, but=workspace_id)
+        if balance - held_micros >= price_micros_per_hour:
+            return
         raise InsufficientBalance(
-            "Your wallet holds {available_micros}; the first hour costs {price_micros}. Recharge it under Billing, then try again.",
-            available_micros=purse.available_micros,
+            "Your wallet holds {available_micros}, of which {held_micros} are for the first hours of your other workspaces; the first"
+            " hour of this one costs {price_micros}. Recharge it under Billing, or stop another workspace, then try again.",
+            available_micros=balance,
+            held_micros=held_micros,
             price_micros=price_micros_per_hour,
         )
+    raise InsufficientBalance(
+        "Your wallet holds {available_micros}; the first hour costs {price_micros}. Recharge it under Billing, then try again.",
+        available_micros=balance,
+        price_micros=price_micros_per_hour,
+    )
 
 
 def refuse_frozen(connection: Connection, owner: str) -> None:

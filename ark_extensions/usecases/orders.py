@@ -22,7 +22,7 @@ from ark_extensions.usecases.compute import Compute, by_the_hour, by_the_month, 
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.market import prices
-from ark_extensions.usecases.purse import read_purse
+from ark_extensions.usecases.purse import read_held, read_purse
 from ark_extensions.usecases.views import Quote, Sentence, WorkspaceOrder, WorkspaceView
 from ark_extensions.usecases.workspaces import check_budget, view_one
 
@@ -90,10 +90,11 @@ def quote(storage: Storage, *, user: str, order: WorkspaceOrder, now: datetime) 
     with storage.read() as connection:
         resolved = _resolve(connection, user, order, now)
         purse = read_purse(connection, user, now)
+        available = purse.available_micros - read_held(connection, user, now)
     per_hour = resolved.compute.price_micros_per_hour
     per_day = resolved.disk_price.price_micros if resolved.disk_price else 0
     burn = purse.burn_micros_per_hour + per_hour + per_day * SECONDS_PER_HOUR // SECONDS_PER_DAY
-    return Quote(0, per_hour, per_day, per_hour, purse.available_micros, runway(purse.available_micros, burn))
+    return Quote(0, per_hour, per_day, per_hour, available, runway(purse.available_micros, burn))
 
 
 def _body_hash(order: WorkspaceOrder) -> str:

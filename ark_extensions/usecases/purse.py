@@ -12,7 +12,10 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, select
 from ark_extensions.domain.ledger import credit, wallet
 from ark_extensions.domain.metering import cost_micros, disk_cost_micros, runway
 from ark_extensions.domain.money import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from ark_extensions.domain.offers import price_at
+from ark_extensions.domain.workspaces import State
 from ark_extensions.storage.tables import accounts, runs, workspaces
+from ark_extensions.usecases.market import prices
 
 _OWNERS: BindParameter[str] = bindparam("owners", expanding=True)
 _ACCOUNTS = select(accounts).where(accounts.c.name.in_(bindparam("names", expanding=True)))
@@ -21,6 +24,16 @@ _OPEN_RUNS = select(runs.c.owner, runs.c.price_micros_per_hour, runs.c.opened_at
 )
 _CHARGED_DISKS = select(workspaces).where(
     workspaces.c.owner.in_(_OWNERS), workspaces.c.disk_price_micros_per_day > 0, workspaces.c.released_at.is_(None)
+)
+_FIRST_HOURS = (
+    select(workspaces.c.offer_id, runs.c.opened_at, runs.c.seen_at, runs.c.price_micros_per_hour)
+    .outerjoin(runs, (runs.c.workspace_id == workspaces.c.id) & runs.c.closed_at.is_(None))
+    .where(
+        workspaces.c.owner == bindparam("owner"),
+        workspaces.c.id != bindparam("but"),
+        workspaces.c.asset_id.is_(None),
+        workspaces.c.state.in_([State.CREATING, State.STARTING, State.RUNNING]),
+    )
 )
 
 
@@ -62,3 +75,20 @@ def read_purses(connection: Connection, owners: Sequence[str], now: datetime) ->
 
 def read_purse(connection: Connection, owner: str, now: datetime) -> Purse:
     return read_purses(connection, [owner], now)[owner]
+
+
+def read_held(connection: Connection, owner: str, now: datetime, *, but: str = "") -> int:
+    """Micros that the owner's workspaces, save the one named, hold of the balance: what is left of the first hour of each that is
+    paid by the hour and starts or runs. It is given back as the hour passes, or with the stop."""
+    found = connection.execute(_FIRST_HOURS, {"owner": owner, "but": but}).all()
+    waiting = {f"offer:{r.offer_id}" for r in found if r.opened_at is None}
+    known = prices(connection, sorted(waiting)) if waiting else {}
+    total = 0
+    for r in found:
+        if r.opened_at is None:
+            price = price_at(known.get(f"offer:{r.offer_id}", ()), now)
+            total += price.price_micros if price is not None else 0
+        else:
+            used = cost_micros(r.price_micros_per_hour, r.opened_at, max(min(r.seen_at, now), r.opened_at))
+            total += max(r.price_micros_per_hour - used, 0)
+    return total

@@ -149,6 +149,13 @@ class WalletView:
     #: gifts still to spend: (micros, when they expire), spent in this order before what was paid in
     credits: tuple[tuple[int, datetime | None], ...] = ()
     frozen_reason: str | None = None
+    #: of the balance, what is kept for the rest of the first hour of each workspace that is paid by the hour
+    held_micros: int = 0
+
+    @property
+    def available_micros(self) -> int:
+        """What something new may cost."""
+        return self.balance_micros - self.held_micros
 
 
 @dataclass(frozen=True)

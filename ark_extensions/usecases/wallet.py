@@ -12,17 +12,18 @@ from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.bills import month_bounds
 from ark_extensions.usecases.charges import read_lots
-from ark_extensions.usecases.purse import read_purse
+from ark_extensions.usecases.purse import read_held, read_purse
 from ark_extensions.usecases.views import Page, RunView, TransactionView, WalletView
 
 
 def wallet(storage: Storage, *, user: str, now: datetime) -> WalletView:
-    """``balance_micros`` is what can still be spent: what ran and is not charged yet is taken off."""
+    """``balance_micros``: what ran and is not charged yet is taken off. ``held_micros`` of it are for the rest of first hours."""
     with storage.read() as connection:
         purse = read_purse(connection, user, now)
+        held_micros = read_held(connection, user, now)
         lots = tuple((lot.remaining_micros, lot.expires_at) for lot in read_lots(connection, [user], now).get(user, ()))
         frozen = connection.execute(select(t.users.c.frozen_reason).where(t.users.c.name == user)).scalar()
-    return WalletView(purse.available_micros, purse.burn_micros_per_hour, purse.runway, lots, frozen)
+    return WalletView(purse.available_micros, purse.burn_micros_per_hour, purse.runway, lots, frozen, held_micros)
 
 
 def list_transactions(storage: Storage, *, user: str, before: int | None = None, limit: int = 100) -> Page[TransactionView]:

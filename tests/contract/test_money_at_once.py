@@ -13,6 +13,7 @@ import pytest
 from ark_extensions.domain.errors import ArkError, Conflict, InsufficientBalance, SoldOut
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
+from ark_extensions.domain.workspaces import LaunchSpec
 from ark_extensions.storage import Storage
 from ark_extensions.usecases import assets, books, launches, market, orders, recharges, settlement, stock, users, wallet
 from ark_extensions.usecases.views import WorkspaceView
@@ -115,6 +116,24 @@ def test_money_for_one_term_buys_one_of_a_hundred(storage: Storage) -> None:
     results = at_once(100, buy)
     assert sum(isinstance(r, assets.AssetView) for r in results) == 1
     assert wallet.wallet(storage, user="poor", now=T0).balance_micros == 0
+
+
+def test_money_for_one_hour_starts_one_of_a_hundred(storage: Storage) -> None:
+    users.ensure_user(storage, name="poor", admin=False, opening_credit_micros=3_600_000, now=T0)
+    gates = []
+    for n in range(100):
+        view = orders.place_order(storage, user="poor", order=replace(ORDER, request_id=f"o{n}"), now=T0, max_workspaces=100)
+        gate = {"owner": "poor", "server_name": view.name, "workspace_id": view.id, "now": T0}
+        spec = launches.authorize_launch(storage, **gate)
+        launches.record_stop(storage, workspace_id=view.id, launch_id=spec.launch_id, now=T0, exit_code=1, was_ready=False)
+        gates.append(gate)
+    started = at_once(100, lambda n: launches.authorize_launch(storage, **gates[n]))
+    assert sum(isinstance(r, LaunchSpec) for r in started) == 1
+    assert sum(isinstance(r, InsufficientBalance) for r in started) == 99
+    refused = next(str(r) for r in started if isinstance(r, InsufficientBalance))
+    assert "first hours of your other workspaces" in refused
+    ordered = at_once(100, lambda n: orders.place_order(storage, user="poor", order=replace(ORDER, request_id=f"p{n}"), now=T0))
+    assert not any(isinstance(r, WorkspaceView) for r in ordered)
 
 
 def test_two_billing_services_at_once_charge_once(storage: Storage) -> None:

@@ -224,6 +224,29 @@ def test_a_wallet_without_the_first_hour_is_refused_with_the_way_out(storage: St
     orders.place_order(storage, user="poor", order=ORDER, now=T0)
 
 
+def test_a_first_hour_is_held_for_each_workspace_and_given_back_as_it_passes(storage: Storage) -> None:
+    users.ensure_user(storage, name="poor", admin=False, opening_credit_micros=2 * 3_600_000, now=T0)
+
+    def held(now: datetime) -> tuple[int, int]:
+        view = wallet.wallet(storage, user="poor", now=now)
+        return view.held_micros, view.available_micros
+
+    assert held(T0) == (0, 7_200_000)
+    view = orders.place_order(storage, user="poor", order=replace(ORDER, request_id="h1"), now=T0)
+    assert held(T0) == (3_600_000, 3_600_000)
+    spec = launches.authorize_launch(storage, owner="poor", server_name=view.name, workspace_id=view.id, now=T0)
+    launches.record_ready(storage, workspace_id=view.id, launch_id=spec.launch_id, now=T0)
+    half = later(minutes=30)
+    launches.record_alive(storage, alive={view.id: spec.launch_id}, now=half)
+    assert held(half) == (1_800_000, 3_600_000), "what is used is no longer held"
+    orders.place_order(storage, user="poor", order=replace(ORDER, request_id="h2"), now=half)
+    assert held(half) == (5_400_000, 0)
+    with pytest.raises(InsufficientBalance, match="first hours of your other workspaces"):
+        orders.place_order(storage, user="poor", order=replace(ORDER, request_id="h3"), now=half)
+    stop(storage, view.id, spec.launch_id, half)
+    assert held(half) == (3_600_000, 1_800_000), "a stop gives back what was held"
+
+
 @pytest.mark.parametrize(("owner", "server", "known"), [("bob", "ws1", True), ("alice", "ws2", True), ("alice", "ws1", False)])
 def test_the_gate_refuses_foreign_renamed_and_invented_workspaces(storage: Storage, owner: str, server: str, known: bool) -> None:
     view = orders.place_order(storage, user="alice", order=ORDER, now=T0)

@@ -158,8 +158,8 @@ def event(view: views.EventView, call: Call, *, advanced: bool) -> a.Event:
 def wallet(view: views.WalletView, currency: str) -> a.Wallet:
     return a.Wallet(
         balance=money(view.balance_micros, currency),
-        held=money(0, currency),
-        available=money(view.balance_micros, currency),
+        held=money(view.held_micros, currency),
+        available=money(view.available_micros, currency),
         credits=[a.Credit(amount=format_amount(micros), currency=currency, expires_at=at) for micros, at in view.credits],
         burn_per_hour=money(view.burn_micros_per_hour, currency),
         runway_hours=hours(view.runway),

@@ -81,7 +81,7 @@ class BuyDialog(Page):
         purse = await self.use(wallet.wallet, user=self.me, now=now)
         self.fragment(
             "_term.html", offer=view.offer, price_micros=view.price_micros, free=view.free, asset=None,
-            choices=choices(view.price_micros, now, 0, now), available=purse.balance_micros,
+            choices=choices(view.price_micros, now, 0, now), available=purse.available_micros,
         )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ class RenewDialog(Page):
             raise Conflict("This compute is no longer sold and cannot be renewed.", code="withdrawn")
         purse = await self.use(wallet.wallet, user=self.me, now=now)
         self.fragment(
-            "_term.html", offer=asset.offer, price_micros=price, free=1, asset=asset, available=purse.balance_micros,
+            "_term.html", offer=asset.offer, price_micros=price, free=1, asset=asset, available=purse.available_micros,
             choices=choices(price, asset.bought_at, months_paid(asset), now),
         )  # fmt: skip
 
