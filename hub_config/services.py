@@ -18,7 +18,8 @@ USE_NETDISK = "access:services!service=netdisk"
 CONSOLE_TOKEN_SCOPES = [ACCOUNT_SCOPE, USE_CONSOLE, "read:users!user", "servers!user"]
 #: the netdisk's page makes, lists and revokes the user's personal tokens with the user's own
 NETDISK_TOKEN_SCOPES = [ACCOUNT_SCOPE, USE_NETDISK, "read:users:name!user", "tokens!user"]
-LOOP_SCOPES = ["servers", "list:users"]
+#: they look and stop, and start nobody's server
+LOOP_SCOPES = ["read:servers", "delete:servers", "list:users"]
 #: how long the Hub's own start waits for a service: its route is made when it comes later, too
 HUB_WAITS_SECONDS = 5
 OPERATOR_SCOPES = ["admin:users", "admin:servers", "tokens", "proxy", "read:hub", "read:metrics"]

@@ -60,6 +60,14 @@ def test_a_deadline_is_kept_within_five_seconds_and_once_by_two_instances(loopin
         assert other.wait(PATIENCE) == 0, "SIGTERM ends a loop in good order"
 
 
+def test_the_loops_may_stop_servers_and_start_none(looping: Platform) -> None:
+    for loop in ("billing", "autostop", "reconcile"):
+        token = (looping.state_dir / "secrets" / f"{loop}_token").read_text().strip()
+        allowed = looping.request("GET", "/hub/api/user", token=token).json["scopes"]
+        assert "delete:servers" in allowed and not {"servers", "start:servers"} & set(allowed), loop
+        assert looping.request("GET", "/hub/api/users", token=token).status == 200
+
+
 def events(someone: Someone, name: str = "crash") -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = someone.api("GET", f"/workspaces/{name}/events")["items"]
     return items
