@@ -33,10 +33,10 @@ def write_metrics(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def the_hub(settings: Settings) -> Hub | None:
-    """None where the gateway has no rights at the Hub: then connections start nothing."""
+def the_secret(settings: Settings) -> str | None:
+    """None where the gateway has no rights at the Hub: then connections start nothing, and no key was made to be sealed."""
     try:
-        return Hub(settings.hub_api_url, token=settings.secret("ssh_token"))
+        return settings.secret("ssh_token")
     except OSError:
         return None
 
@@ -60,6 +60,8 @@ async def listen(gateway: Gateway, settings: Settings) -> None:
 async def main() -> None:
     settings = Settings()
     storage = Storage(settings.resolved_database_url)
+    secret = the_secret(settings)
+    hub = Hub(settings.hub_api_url, token=secret) if secret is not None else None
     gateway = Gateway(
         storage,
         open_connector(settings),
@@ -68,9 +70,10 @@ async def main() -> None:
         sessions_max=settings.ssh_sessions_per_user,
         look_seconds=settings.ssh_activity_seconds,
         keepalive_seconds=settings.ssh_keepalive_seconds,
-        starter=Starter(storage, the_hub(settings), f"{settings.base_url}/services/console/workspaces"),
+        starter=Starter(storage, hub, f"{settings.base_url}/services/console/workspaces"),
     )
-    await in_thread(seal_host_keys, storage, secret=settings.secret("ssh_token"), now=utc_now())
+    if secret is not None:
+        await in_thread(seal_host_keys, storage, secret=secret, now=utc_now())
     left = await in_thread(gateway_started, storage, now=utc_now())
     if left:
         log.info("ssh: %d sessions of an earlier gateway had ended with it.", left)
