@@ -96,10 +96,14 @@ def how_it_ended(pod: Manifest, facts: Facts) -> Ended | None:
 
 
 def silent_since(pod: Manifest) -> datetime | None:
-    """When the pod's node was last heard of, at the latest; None where its Ready condition does not say."""
-    ready = _condition(pod, "Ready")
-    moment = ready.get("lastTransitionTime") if ready is not None and ready.get("status") != "True" else None
-    return datetime.fromisoformat(moment) - NODE_GRACE if moment else None
+    """When the pod's node was last heard of, at the latest; None where no condition says.
+
+    The cluster says that the pod is not ready any more and that it takes it away, in either order.
+    """
+    against = [(kind, _condition(pod, kind)) for kind in ("Ready", "DisruptionTarget")]
+    told = [c for kind, c in against if c is not None and (c.get("status") == "True") == (kind == "DisruptionTarget")]
+    moments = [datetime.fromisoformat(c["lastTransitionTime"]) for c in told if c.get("lastTransitionTime")]
+    return min(moments) - NODE_GRACE if moments else None
 
 
 def facts_of(pod: Manifest) -> Facts:

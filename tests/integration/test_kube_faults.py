@@ -328,9 +328,12 @@ def kube_pod_cluster(gib: int) -> Any:
     return Cluster(data_disk_default_gib=gib)
 
 
-async def test_the_node_that_a_pod_was_lost_with_was_last_heard_of_before_anybody_noticed() -> None:
+@pytest.mark.parametrize(("kind", "status"), [("Ready", "False"), ("DisruptionTarget", "True")])
+async def test_the_node_that_a_pod_was_lost_with_was_last_heard_of_before_anybody_noticed(kind: str, status: str) -> None:
     noticed = datetime.now(UTC).replace(microsecond=0)
-    condition = {"type": "Ready", "status": "False", "lastTransitionTime": now_text()}
-    moment = kube_pod.silent_since({"metadata": {}, "status": {"conditions": [condition]}})
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    condition = {"type": kind, "status": status, "lastTransitionTime": now_text()}
+    moment = kube_pod.silent_since({"metadata": {}, "status": {"conditions": [condition, ready]}})
+    assert kube_pod.silent_since({"metadata": {}, "status": {"conditions": [ready]}}) is None
     assert moment is not None and abs(moment - (noticed - kube_pod.NODE_GRACE)) <= timedelta(seconds=2)
     assert KubeSpawner.reflectors == {}
