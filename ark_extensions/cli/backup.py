@@ -13,7 +13,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +23,7 @@ from typing import IO, Any
 import click
 from alembic.script import ScriptDirectory
 
+from ark_extensions.cli.books import in_words
 from ark_extensions.cli.installation import NotSetUp, installation, load_settings, opened, state_directory, utc_now
 from ark_extensions.cli.preparation import make_directories
 from ark_extensions.settings import Settings
@@ -48,17 +51,8 @@ def backup(target: Path) -> None:
     target = target.expanduser().resolve()
     if target.exists():
         raise NotSetUp(phrase("{path} exists already: name a directory that does not.", path=target))
-    os.umask(0o077)
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with _whole(target, ".partial", "The backup could not be made ({why}). Nothing is left of it.") as partial:
         _write(settings, partial)
-    except (NotCopied, OSError) as problem:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise NotSetUp(phrase("The backup could not be made ({why}). Nothing is left of it.", why=problem)) from None
-    partial.rename(target)
-    _sync(target.parent)
     size = sum(file.stat().st_size for file in target.iterdir())
     click.echo(phrase("The backup is in {path} ({size} MiB). It holds secrets: keep it like a password.", path=target, size=size >> 20))
 
@@ -71,26 +65,34 @@ def restore(source: Path) -> None:
     manifest = _manifest(source)
     if state_dir.exists() and any(state_dir.iterdir()):
         raise NotSetUp(phrase("{path} is not empty: a restore writes only where nothing is. Move it away first.", path=state_dir))
-    os.umask(0o077)
-    partial = state_dir.with_name(state_dir.name + ".restoring")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with _whole(state_dir, ".restoring", "The backup could not be put back ({why}). Nothing was changed.") as partial:
         _read(source, manifest, partial)
-    except (NotCopied, OSError) as problem:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise NotSetUp(phrase("The backup could not be put back ({why}). Nothing was changed.", why=problem)) from None
-    partial.rename(state_dir)
-    _sync(state_dir.parent)
     made = datetime.fromisoformat(manifest["made_at"]).astimezone(UTC)
     click.echo(
         phrase("The backup of {at} UTC is in {path}. Start it with `make up DIR={path}`.", at=f"{made:%Y-%m-%d %H:%M}", path=state_dir)
     )
-    with opened(load_settings(state_dir)) as storage:
+    settings = load_settings(state_dir)
+    with opened(settings) as storage:
         differences = check_books(storage) if schema_age(storage) == "present" else []
     for found in differences:
-        click.echo(f"{found.kind}: {found.message}")
+        click.echo(f"{found.kind}: {in_words(found.said, settings)}")
     raise SystemExit(1 if differences else 0)
+
+
+@contextmanager
+def _whole(place: Path, suffix: str, refusal: str) -> Iterator[Path]:
+    """A directory beside ``place`` that becomes it when the block is done; of a block that failed nothing is left."""
+    os.umask(0o077)
+    partial = place.with_name(place.name + suffix)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except (NotCopied, OSError) as problem:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise NotSetUp(phrase(refusal, why=problem)) from None
+    partial.rename(place)
+    _sync(place.parent)
 
 
 def _write(settings: Settings, partial: Path) -> None:
@@ -144,28 +146,34 @@ def _pack(state_dir: Path, target: Path) -> str:
     names = [name for name in KEPT if (state_dir / name).exists()]
     options = ["--create", "--sparse", "--xattrs", "--numeric-owner", "--warning=no-file-changed", "--warning=no-file-removed"]
     command = ["tar", *options, "--warning=no-file-ignored", "--file=-", "-C", str(state_dir), "--", *names]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tar, target.open("xb") as file:
-        assert tar.stdout is not None and tar.stderr is not None
-        checksum = _through(tar.stdout, file.write)
-        said = tar.stderr.read().decode(errors="replace").strip()
-    if tar.returncode not in (0, 1):  # 1: a file changed while it was read, as files of people at work do
-        raise NotCopied((said.splitlines() or ["tar"])[-1])
+    with tempfile.TemporaryFile() as said, target.open("xb") as file:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as tar:
+            assert tar.stdout is not None
+            checksum = _through(tar.stdout, file.write)
+        if tar.returncode not in (0, 1):  # 1: a file changed while it was read, as files of people at work do
+            raise NotCopied(_last_line(said))
     return checksum
 
 
 def _unpack(source: Path, directory: Path) -> str:
     command = ["tar", "--extract", "--xattrs", "--numeric-owner", "--preserve-permissions", "--file=-", "-C", str(directory)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as tar, source.open("rb") as file:
-        assert tar.stdin is not None and tar.stderr is not None
-        try:
-            checksum = _through(file, tar.stdin.write)
-            tar.stdin.close()
-        except BrokenPipeError:
-            checksum = ""
-        said = tar.stderr.read().decode(errors="replace").strip()
-    if tar.returncode != 0:
-        raise NotCopied((said.splitlines() or ["tar"])[-1])
+    with tempfile.TemporaryFile() as said, source.open("rb") as file:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as tar:
+            assert tar.stdin is not None
+            try:
+                checksum = _through(file, tar.stdin.write)
+                tar.stdin.close()
+            except BrokenPipeError:
+                checksum = ""
+        if tar.returncode != 0:
+            raise NotCopied(_last_line(said))
     return checksum
+
+
+def _last_line(said: IO[bytes]) -> str:
+    """What tar complained of last. It writes to a file: with more to say than a pipe holds it would wait for us, and we for it."""
+    said.seek(0)
+    return (said.read().decode(errors="replace").strip().splitlines() or ["tar"])[-1]
 
 
 def _through(source: IO[bytes], write: Callable[[bytes], object]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_the_workspaces_own_token_is_not_the_users(running: Platform) -> None:
     pid = int((running.state_dir / "runs" / view(running)["id"] / "process").read_text().split()[0])
     token = next(
         part.split(b"=", 1)[1].decode()
-        for part in open(f"/proc/{pid}/environ", "rb").read().split(b"\0")
+        for part in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         if part.startswith(b"JUPYTERHUB_API_TOKEN=")
     )
     scopes = set(running.request("GET", "/hub/api/user", token=token).json["scopes"])

@@ -114,3 +114,16 @@ def test_a_copy_is_one_moments_while_others_write(state_dir: Path, elsewhere: Pa
         copied.close()
     with pytest.raises(NotCopied):
         copy_sqlite(state_dir / "none.sqlite", elsewhere / "none")
+
+
+def test_a_tar_with_much_to_complain_of_is_heard_to_its_end(
+    ark: Ark, with_hub: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than a pipe holds: with a reader of its other output only, it would wait for ever."""
+    (elsewhere / "bin").mkdir()
+    tar = elsewhere / "bin/tar"
+    tar.write_text("#!/bin/sh\nexec timeout 20 sh -c 'yes no | head -c 300000 >&2; echo; echo cannot read w1 >&2; exit 2'\n")
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{elsewhere / 'bin'}:{os.environ['PATH']}")
+    assert "cannot read w1" in refused(ark("backup", str(elsewhere / "b")))
+    assert not (elsewhere / "b").exists() and not (elsewhere / "b.partial").exists()
