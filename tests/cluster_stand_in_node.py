@@ -11,6 +11,7 @@ import base64
 import os
 import shutil
 import signal
+from itertools import cycle
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +19,9 @@ from ark_spawner.processes import children, send
 from tests.cluster_objects import Object, now_text
 from tests.cluster_stand_in import Node, StandIn
 
-_addresses = iter(f"127.78.{a}.{b}" for a in range(256) for b in range(1, 255))
+#: a block of the loopback for each process of tests: two at once must not meet at an address
+_block = f"127.{128 + (os.getpid() >> 8) % 64}.{os.getpid() % 256}"
+_addresses = cycle(f"{_block}.{last}" for last in range(1, 255))
 
 
 class SandboxNode(Node):

@@ -51,7 +51,7 @@ def backup(target: Path) -> None:
     target = target.expanduser().resolve()
     if target.exists():
         raise NotSetUp(phrase("{path} exists already: name a directory that does not.", path=target))
-    with _whole(target, ".partial", "The backup could not be made ({why}). Nothing is left of it.") as partial:
+    with _whole(target, ".partial", lambda why: phrase("The backup could not be made ({why}). Nothing is left of it.", why=why)) as partial:
         _write(settings, partial)
     size = sum(file.stat().st_size for file in target.iterdir())
     click.echo(phrase("The backup is in {path} ({size} MiB). It holds secrets: keep it like a password.", path=target, size=size >> 20))
@@ -65,7 +65,9 @@ def restore(source: Path) -> None:
     manifest = _manifest(source)
     if state_dir.exists() and any(state_dir.iterdir()):
         raise NotSetUp(phrase("{path} is not empty: a restore writes only where nothing is. Move it away first.", path=state_dir))
-    with _whole(state_dir, ".restoring", "The backup could not be put back ({why}). Nothing was changed.") as partial:
+    with _whole(
+        state_dir, ".restoring", lambda why: phrase("The backup could not be put back ({why}). Nothing was changed.", why=why)
+    ) as partial:
         _read(source, manifest, partial)
     made = datetime.fromisoformat(manifest["made_at"]).astimezone(UTC)
     click.echo(
@@ -80,17 +82,23 @@ def restore(source: Path) -> None:
 
 
 @contextmanager
-def _whole(place: Path, suffix: str, refusal: str) -> Iterator[Path]:
+def _whole(place: Path, suffix: str, refusal: Callable[[Exception], str]) -> Iterator[Path]:
     """A directory beside ``place`` that becomes it when the block is done; of a block that failed nothing is left."""
     os.umask(0o077)
     partial = place.with_name(place.name + suffix)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+    except FileExistsError:
+        raise NotSetUp(
+            phrase("{path} is there already, perhaps left by an attempt that was killed: remove it first.", path=partial)
+        ) from None
+    except OSError as problem:
+        raise NotSetUp(refusal(problem)) from None
     try:
         yield partial
     except (NotCopied, OSError) as problem:
         shutil.rmtree(partial, ignore_errors=True)
-        raise NotSetUp(phrase(refusal, why=problem)) from None
+        raise NotSetUp(refusal(problem)) from None
     partial.rename(place)
     _sync(place.parent)
 

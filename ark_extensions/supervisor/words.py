@@ -78,6 +78,7 @@ CHINESE: dict[str, str] = {
     NO_SANDBOX: "没有沙箱：所有工作空间都以本账号运行，能看到本机的文件和进程，只读目录也可写。请只允许您信任的人登录。",
     HUB_ELSEWHERE: "Hub 的数据库不在这个数据目录里，说明这不是单机安装。集群的备份方法见 docs/operate.md。",
     "{path} exists already: name a directory that does not.": "{path} 已经存在：请给出一个尚不存在的目录。",
+    "{path} is there already, perhaps left by an attempt that was killed: remove it first.": "{path} 已经存在，可能是某次中断的操作留下的：请先删除它。",
     "The backup could not be made ({why}). Nothing is left of it.": "备份未能完成（{why}）。没有留下任何残余文件。",
     "The backup is in {path} ({size} MiB). It holds secrets: keep it like a password.": "备份已写入 {path}（{size} MiB）。其中包含密钥：请像密码一样保管。",
     "{path} is not empty: a restore writes only where nothing is. Move it away first.": "{path} 不是空目录：恢复只写入空的位置。请先把它移开。",

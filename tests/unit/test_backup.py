@@ -127,3 +127,10 @@ def test_a_tar_with_much_to_complain_of_is_heard_to_its_end(
     monkeypatch.setenv("PATH", f"{elsewhere / 'bin'}:{os.environ['PATH']}")
     assert "cannot read w1" in refused(ark("backup", str(elsewhere / "b")))
     assert not (elsewhere / "b").exists() and not (elsewhere / "b.partial").exists()
+
+
+def test_a_directory_that_is_in_the_way_is_left_alone(ark: Ark, with_hub: Path, elsewhere: Path) -> None:
+    (elsewhere / "b.partial").mkdir()
+    (elsewhere / "b.partial/mine.txt").write_text("mine")
+    assert "remove it first" in refused(ark("backup", str(elsewhere / "b")))
+    assert (elsewhere / "b.partial/mine.txt").read_text() == "mine"
