@@ -75,4 +75,5 @@ lock: ## resolve all locks anew
 	$(COMPILE) pyproject.toml --group dev -o locks/dev.txt
 	for group in workspace pytorch node uv; do $(COMPILE) --group $$group -o locks/$$group.txt || exit 1; done
 	npm install --package-lock-only --no-audit --no-fund --omit-lockfile-registry-resolved
+	cd locks/pages && npm install --package-lock-only --no-audit --no-fund --omit-lockfile-registry-resolved
 	cd images/code-server && npm install --package-lock-only --no-audit --no-fund --omit-lockfile-registry-resolved

@@ -32,6 +32,7 @@ class Environments:
     node: Path
     npm: Path
     code_server: Path
+    axe: Path
 
     @property
     def node_bin(self) -> Path:
@@ -51,6 +52,11 @@ class Environments:
         return self.code_server / "node_modules/code-server/out/node/entry.js"
 
     @property
+    def axe_script(self) -> Path:
+        """axe-core: the rules of accessibility that browser tests hold pages against."""
+        return self.axe / "node_modules/axe-core/axe.min.js"
+
+    @property
     def code_server_problem(self) -> Path:
         """The file in which the set-up says why VS Code could not be built."""
         return self.code_server.with_name(self.code_server.name + ".problem")
@@ -68,6 +74,7 @@ def environments(cache: Path | None = None, project: Path = PROJECT) -> Environm
         node=cache / f"node-{fingerprint(locks / 'node.txt')}",
         npm=cache / f"npm-{fingerprint(project / 'package-lock.json')}",
         code_server=cache / f"code-server-{CODE_SERVER_VERSION}-{vs_code}",
+        axe=cache / f"axe-{fingerprint(locks / 'pages/package-lock.json')}",
     )
 
 

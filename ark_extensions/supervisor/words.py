@@ -56,6 +56,7 @@ CHINESE: dict[str, str] = {
     "Environment of workspaces with PyTorch": "带 PyTorch 的工作空间环境",
     "Node 24": "Node 24",
     "Proxy and console assets": "代理与控制台静态资源",
+    "Rules that the tests hold pages against": "测试检查页面所用的规则",
     "VS Code (a few minutes, once)": "VS Code（仅首次，需几分钟）",
     "Debian packages: {names}": "Debian 软件包：{names}",
     "done in {seconds} s": "完成，用时 {seconds} 秒",

@@ -26,10 +26,13 @@ TITLES = {
     "node": "Node 24",
     "npm": "Proxy and console assets",
     "code_server": "VS Code (a few minutes, once)",
+    "axe": "Rules that the tests hold pages against",
 }
 # node before what is built with it
-ORDER = ("hub", "dev", "workspace", "node", "npm", "code_server", "pytorch")
+ORDER = ("hub", "dev", "workspace", "node", "npm", "axe", "code_server", "pytorch")
 LOCKS = {"hub": "hub.txt", "dev": "dev.txt", "workspace": "workspace.txt", "pytorch": "pytorch.txt", "node": "node.txt"}
+#: where the pins of what npm installs lie; only VS Code's packages build something
+PINS = {"npm": PROJECT, "axe": PROJECT / "locks/pages", "code_server": PROJECT / "images/code-server"}
 
 
 def missing(environments: Environments, wanted: Sequence[str], *, python: Path | None = None) -> list[str]:
@@ -97,21 +100,20 @@ def _python_environment(name: str, draft: Path, environments: Environments, step
 
 
 def _npm_packages(name: str, draft: Path, environments: Environments, steps: Steps, python: Path) -> None:
-    source = PROJECT if name == "npm" else PROJECT / "images/code-server"
     draft.mkdir()
     for pin in ("package.json", "package-lock.json"):
-        shutil.copyfile(source / pin, draft / pin)
+        shutil.copyfile(PINS[name] / pin, draft / pin)
     environment = {
         "PATH": f"{environments.node / 'bin'}:{os.environ['PATH']}",
         "npm_config_nodedir": str(environments.node_headers),
         "npm_config_python": str(python),
-        "npm_config_ignore_scripts": "true" if name == "npm" else "false",
+        "npm_config_ignore_scripts": "false" if name == "code_server" else "true",
     }
     npm = [str(environments.node / "bin/npm"), "ci", "--no-audit", "--no-fund", "--no-update-notifier"]
     steps.run(npm, log_name=f"build-{name}", cwd=draft, environment=environment)
 
 
-_BUILDERS: dict[str, Callable[[str, Path, Environments, Steps, Path], None]] = {"npm": _npm_packages, "code_server": _npm_packages}
+_BUILDERS: dict[str, Callable[[str, Path, Environments, Steps, Path], None]] = dict.fromkeys(PINS, _npm_packages)
 
 
 @contextlib.contextmanager

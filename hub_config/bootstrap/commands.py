@@ -77,7 +77,7 @@ def test_environment(arguments: argparse.Namespace) -> int:
     """All that `make test` and `make check` need; prints the dev environment's Python last."""
     request = replace(_request(arguments), starts=False, sandbox=False)
     built = environments(request.cache)
-    wanted = ["dev"] if arguments.only_dev else ["dev", "hub", "workspace", "node", "npm", *_vscode(request, built)]
+    wanted = ["dev"] if arguments.only_dev else ["dev", "hub", "workspace", "node", "npm", "axe", *_vscode(request, built)]
     if not arguments.only_dev:
         _install_for_tests()
     return set_up(request, built, wanted)

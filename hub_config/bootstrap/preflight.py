@@ -12,6 +12,7 @@ from pathlib import Path
 from ark_extensions.supervisor import lock
 from ark_extensions.supervisor.words import DISK_FULL, NO_PYTHON, SANDBOX_PROBLEM, phrase
 from hub_config.bootstrap import machine
+from hub_config.bootstrap.builds import PINS
 
 FIRST_TIME_GIB = 6.0
 FIRST_TIME_PYTORCH_GIB = 14.0
@@ -57,7 +58,7 @@ def examine(request: Request, missing: Sequence[str]) -> Facts:
     """Ask the machine. ``missing``: names of the environments that will be built (see `builds.missing`)."""
     bubblewrap = machine.run(["bwrap", "--version"]).returncode == 0 if request.sandbox else True
     python = machine.workspace_python()
-    builds_python = any(name not in ("npm", "code_server") for name in missing)
+    builds_python = any(name not in PINS for name in missing)
     uv = not builds_python or machine.run(["uv", "--version"]).returncode == 0 or any(request.cache.glob("uv-*/bin/uv"))
     pid = lock.holder(request.state_dir)
     return Facts(

@@ -49,8 +49,8 @@ def declared_dependencies() -> set[str]:
     lines = list(project["project"]["dependencies"])
     for group in project["dependency-groups"].values():
         lines += [line for line in group if isinstance(line, str)]  # not those that include another group
-    node = json.loads((ROOT / "package.json").read_text())["dependencies"]
-    return {re.split(r"[\[<>=!~; ]", line)[0] for line in lines} | set(node)
+    node = {name for at in (ROOT, ROOT / "locks/pages") for name in json.loads((at / "package.json").read_text())["dependencies"]}
+    return {re.split(r"[\[<>=!~; ]", line)[0] for line in lines} | node
 
 
 def test_every_dependency_has_a_reason() -> None:
