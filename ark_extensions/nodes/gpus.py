@@ -1,13 +1,9 @@
-"""GPUs of this machine behind one small protocol: NVML's view, and a fake one for tests and demonstrations.
-
-Both pass ``tests/contract/test_nodes_contract.py``. A machine without an NVIDIA driver simply has no GPUs.
-"""
+"""GPUs of this machine as NVML sees them, behind one small protocol. A machine without an NVIDIA driver simply has no GPUs."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,16 +26,6 @@ class Gpu:
 class GpuReader(Protocol):
     def read(self) -> list[Gpu]:
         """The GPUs there are now, by device number; empty without a driver, never an error."""
-
-
-class FakeGpus:
-    """GPUs that somebody says are there."""
-
-    def __init__(self, gpus: Sequence[Gpu] = ()) -> None:
-        self._gpus = list(gpus)
-
-    def read(self) -> list[Gpu]:
-        return sorted(self._gpus, key=lambda gpu: int(gpu.device))
 
 
 class NvmlGpus:

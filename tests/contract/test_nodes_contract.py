@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 
-from ark_extensions.nodes.gpus import FakeGpus, Gpu, GpuReader, NvmlGpus
+from ark_extensions.nodes.gpus import Gpu, GpuReader, NvmlGpus
+from tests.stand_in_gpus import StandInGpus
 
 
-@pytest.fixture(params=["fake", "nvml"])
+@pytest.fixture(params=["stand-in", "nvml"])
 def reader(request: pytest.FixtureRequest) -> GpuReader:
-    if request.param == "fake":
-        return FakeGpus([Gpu("1", "H200", 141), Gpu("0", "H200", 141)])
+    if request.param == "stand-in":
+        return StandInGpus([Gpu("1", "H200", 141), Gpu("0", "H200", 141)])
     if not NvmlGpus().read():
         has = "the driver's tools are there, but it shows no GPU" if shutil.which("nvidia-smi") else "no NVIDIA driver"
         pytest.skip(f"{has} on this machine")
@@ -31,5 +32,5 @@ def test_gpus_are_numbered_named_and_sized(reader: GpuReader) -> None:
 
 
 def test_a_machine_without_a_driver_has_no_gpus() -> None:
-    assert FakeGpus().read() == []
+    assert StandInGpus().read() == []
     assert isinstance(NvmlGpus().read(), list)

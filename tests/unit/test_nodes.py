@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ark_extensions.nodes import discover_nodes, gpu_memory_gib, usable_memory_mib, usable_vcpu
-from ark_extensions.nodes.gpus import FakeGpus, Gpu, memory_gib, model_name
+from ark_extensions.nodes.gpus import Gpu, memory_gib, model_name
 from ark_extensions.settings import Settings
+from tests.stand_in_gpus import StandInGpus
 
 GIB_KB = 1024 * 1024
 
@@ -67,11 +68,11 @@ def test_the_host_path_of_a_container_is_no_obstacle(tmp_path: Path) -> None:
 def test_a_node_keeps_memory_back_and_lists_gpus(tmp_path: Path) -> None:
     root = machine(tmp_path / "m", memory_gib=16)
     settings = Settings(state_dir=tmp_path, reserve_memory_mib=2048)
-    gpus = FakeGpus([Gpu("3", "H200", 141), Gpu("1", "H200", 140)])
+    gpus = StandInGpus([Gpu("3", "H200", 141), Gpu("1", "H200", 140)])
     (node,) = discover_nodes(settings, gpus=gpus, root=root)
     assert (node.name, node.memory_mib, node.gpus) == ("local", 14 * 1024, (("1", "H200"), ("3", "H200")))
     assert gpu_memory_gib(gpus) == {"H200": 140}
-    (small,) = discover_nodes(Settings(state_dir=tmp_path, reserve_memory_mib=32 * 1024), gpus=FakeGpus(), root=root)
+    (small,) = discover_nodes(Settings(state_dir=tmp_path, reserve_memory_mib=32 * 1024), gpus=StandInGpus(), root=root)
     assert small.memory_mib == 0
 
 
