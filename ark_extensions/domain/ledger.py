@@ -72,11 +72,6 @@ def recharge(*, key: str, user: str, amount_micros: int, at: datetime, actor: st
     return _two(key, "recharge", at, CASH, wallet(user), amount_micros, actor=actor, memo=memo, subject=subject)
 
 
-def pay_back(*, key: str, user: str, amount_micros: int, at: datetime, actor: str, memo: str, subject: str = "") -> Posting:
-    """Money leaves a wallet to its owner's bank: the other side of a recharge."""
-    return _two(key, "pay_back", at, wallet(user), CASH, amount_micros, actor=actor, memo=memo, subject=subject)
-
-
 def charge(
     *, key: str, user: str, amount_micros: int, at: datetime, subject: str, kind: str = "charge_compute", from_credit_micros: int = 0
 ) -> Posting:
