@@ -14,6 +14,7 @@ from ark_extensions.console.pages.market import Filters, matching
 from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, STATES
 from ark_extensions.console.pages.workspaces import raw
 from ark_extensions.domain.autostop import StopReason
+from ark_extensions.domain.errors import Conflict
 from ark_extensions.domain.offers import Offer, Plan, Quantities
 from ark_extensions.domain.workspaces import STARTABLE, State
 from ark_extensions.netdisk import pages as netdisk_pages
@@ -192,3 +193,9 @@ def test_the_frame_is_one_whichever_service_shows_it() -> None:
     frames = [top.search(html.replace("/services/netdisk/preferences", "/services/console/preferences")) for html in (here, there)]
     assert frames[0] and frames[1] and frames[0].group() == frames[1].group()
     assert 'class="balance red"' in there and "/services/console/recharge" in there and "/services/console/account" in there
+
+
+def test_a_refusal_on_a_page_names_the_installations_currency() -> None:
+    error = Conflict("You can pay in between {least_micros} and {most_micros} at once.", least_micros=1_000_000, most_micros=2_500_000)
+    assert look.error_sentence(error, 409, "en", "EUR") == "You can pay in between €1.00 and €2.50 at once."
+    assert "¥" not in look.error_sentence(error, 409, "zh", "USD")

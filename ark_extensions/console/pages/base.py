@@ -89,7 +89,7 @@ class Page(ConsoleHandler):
 
     def show_problem(self, problem: ArkError, status: int) -> None:
         """403, 404, 500: a page that says what to do next; a part of a page says it in one line."""
-        sentence = look.error_sentence(problem, status, self.language)
+        sentence = look.error_sentence(problem, status, self.language, self.console_settings.currency)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         env = look.environment(self.language, self.console_settings.currency)
         if self.request.headers.get("HX-Target") == "dialog-body":

@@ -90,10 +90,10 @@ def environment(language: str, currency: str) -> Environment:
     return env
 
 
-def error_sentence(error: ArkError | None, status: int, language: str) -> str:
+def error_sentence(error: ArkError | None, status: int, language: str, currency: str) -> str:
     """What an error page says: the refusal's own sentence, else one for the status; never what the program said."""
     if error is not None and status not in (404, 500):
-        return i18n.render_error(error, language, "CNY")
+        return i18n.render_error(error, language, currency)
     return i18n.translator(language)(ERROR_SENTENCES.get(status, ERROR_SENTENCES[500 if status >= 500 else 400]))
 
 
