@@ -2,7 +2,7 @@
 
 Promises: a check takes as long for a name that does not exist; guesses are slowed down for each name and address; nobody
 is in the Hub without being known to the platform, with the opening credit. Who signs out, or is deleted by an administrator,
-is signed off everywhere: SSH connections end too.
+is signed off everywhere: SSH connections end too. Who gets a new password is signed out of every browser (`hub_config/sessions.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ark_extensions.usecases import users
 from ark_extensions.usecases.identities import shut_out
 from ark_extensions.usecases.ssh_keys import sign_off
 from hub_config.base import storage_of
+from hub_config.sessions import Sessions, end_what_is_due
 
 #: the file of the secrets directory with what the identity provider knows this Hub by
 CLIENT_SECRET = "oauth_client_secret"
@@ -76,7 +77,9 @@ class SignsOff(Authenticator):  # type: ignore[misc]  # jupyterhub has no types
     def get_handlers(self, app: Any) -> list[Any]:
         handlers = [pair for pair in super().get_handlers(app) if pair[0] != "/logout"]
         base = getattr(self, "logout_handler", LogoutHandler)
-        return [*handlers, ("/logout", type("SignsOutHere", (SignsOut, base), {}))]
+        if app is not None:
+            end_what_is_due(app.db, self.open_storage)
+        return [*handlers, ("/logout", type("SignsOutHere", (SignsOut, base), {})), ("/api/users/([^/]+)/sessions", Sessions)]
 
     async def delete_user(self, user: Any) -> None:
         """An administrator deletes the user: nothing that they hold opens anything any more, and their workspaces stop (the Hub

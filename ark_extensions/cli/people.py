@@ -17,11 +17,13 @@ from ark_extensions.domain.errors import ArkError, Conflict, NotFound, Unavailab
 from ark_extensions.domain.money import format_amount, parse_amount
 from ark_extensions.settings import Settings
 from ark_extensions.storage import Storage
-from ark_extensions.usecases import operator, users, wallet
+from ark_extensions.supervisor.words import SESSIONS_LAST, phrase
+from ark_extensions.usecases import operator, sign_outs, users, wallet
 from ark_extensions.usecases.identifiers import new_id
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_DAYS = 365
+OPERATOR = "operator"
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}")
 
 
@@ -41,16 +43,33 @@ def add(name: str, admin: bool) -> None:
         if users.get_user(storage, name=name) is not None:
             raise Conflict("There is already a user {name}.", name=name)
         users.ensure_user(storage, name=name, admin=admin, opening_credit_micros=settings.opening_credit_micros, now=utc_now())
-        click.echo(_give_password(storage, name))
+        made = new_password()
+        users.set_password(storage, user=name, password=made)
+    click.echo(made)
 
 
 @user.command("password")
 @click.argument("name")
 def password(name: str) -> None:
-    """Give a user a new generated password, and print it."""
-    with opened(installation()) as storage:
+    """Give a user a new generated password, print it, and sign the user out everywhere."""
+    settings = installation()
+    with opened(settings) as storage:
         _known(storage, name)
-        click.echo(_give_password(storage, name))
+        made = new_password()
+        sign_outs.change_password(storage, user=name, password=made, actor=OPERATOR, now=utc_now())
+    click.echo(made)
+    _end_sessions(settings, name)
+
+
+@user.command("sign-out")
+@click.argument("name")
+def sign_out(name: str) -> None:
+    """Sign a user out of every browser, and end their SSH connections. Tokens and keys stay."""
+    settings = installation()
+    with opened(settings) as storage:
+        _known(storage, name)
+        sign_outs.sign_out(storage, user=name, actor=OPERATOR, now=utc_now())
+    _end_sessions(settings, name)
 
 
 @user.command("list")
@@ -94,7 +113,7 @@ def credit(name: str, amount: str, reason: str, request_id: str | None, expires:
         raise ArkError("{amount} is not an amount ({reason}): write it like 20.00.", amount=repr(amount), reason=str(wrong)) from wrong
     with opened(settings) as storage:
         _known(storage, name)
-        about = {"user": name, "actor": "operator", "reason": reason, "request_id": request_id or new_id()}
+        about = {"user": name, "actor": OPERATOR, "reason": reason, "request_id": request_id or new_id()}
         balance = operator.credit(storage, **about, amount_micros=micros, expires_at=expires_at, now=utc_now())
     click.echo(f"{name}: {format_amount(balance)} {settings.currency}")
 
@@ -140,12 +159,6 @@ def _known(storage: Storage, name: str) -> None:
         raise NotFound("There is no user {name}: see `ark user list`, or add one with `ark user add`.", name=name)
 
 
-def _give_password(storage: Storage, name: str) -> str:
-    made = new_password()
-    users.set_password(storage, user=name, password=made)
-    return made
-
-
 def _seconds(text: str) -> int:
     found = re.fullmatch(r"(\d{1,9})([smhd])", text)
     seconds = int(found[1]) * UNITS[found[2]] if found else 0
@@ -183,6 +196,16 @@ def _hub(settings: Settings, method: str, path: str, body: dict[str, Any] | None
     except ValueError:
         document = {}
     return answer.status, document if isinstance(document, dict) else {}
+
+
+def _end_sessions(settings: Settings, name: str) -> None:
+    """The Hub is told; it is on record for a Hub that does not answer."""
+    try:
+        status, _ = _hub(settings, "DELETE", f"/users/{quote(name, safe='')}/sessions", None)
+    except Unavailable:
+        status = 0
+    if status not in (204, 404):  # 404: somebody who never signed in
+        click.echo(phrase(SESSIONS_LAST, name=name), err=True)
 
 
 def _hub_problem(status: int, message: str = "") -> ArkError:

@@ -50,6 +50,8 @@ users = Table(
     #: a frozen wallet buys and starts nothing; what runs is stopped by whoever froze it
     Column("frozen_at", Instant),
     Column("frozen_reason", Text),
+    #: since when the Hub owes this user the end of every session in a browser
+    Column("sign_out_due", Instant),
     Column("created_at", Instant, nullable=False),
 )
 

@@ -36,6 +36,10 @@ SANDBOX_PROBLEM = (
     "container, start that with --security-opt seccomp=unconfined), or, if everybody who signs in is trusted, start without "
     "the sandbox: `make up NO_SANDBOX=1`."
 )
+SESSIONS_LAST = (
+    "The Hub does not answer: the browsers in which {name} is signed in stay so until its next start. "
+    "If it runs already, repeat this command."
+)
 NO_SANDBOX = (
     "No sandbox: every workspace runs as this account, sees this machine's files and processes, and its read-only folders can be "
     "written. Only let people in whom you trust."
@@ -50,6 +54,7 @@ HUB_ELSEWHERE = (
 )
 
 CHINESE: dict[str, str] = {
+    SESSIONS_LAST: "Hub 没有应答：{name} 已登录的浏览器在 Hub 下次启动时才会退出。如果 Hub 已在运行，请再执行一次此命令。",
     "Environment of the platform": "平台运行环境",
     "Environment for checks and tests": "检查与测试环境",
     "Environment of workspaces (JupyterLab)": "工作空间环境（JupyterLab）",

@@ -85,13 +85,17 @@ def set_mailed(storage: Storage, *, user: str, mailed: str) -> None:
 
 
 def set_password(storage: Storage, *, user: str, password: str) -> None:
-    """Raises InvalidField for a short password, NotFound for an unknown user."""
+    """A first password: whoever is signed in stays so. Raises InvalidField for a short password, NotFound for an unknown user."""
+    with storage.write() as connection:
+        put_password(connection, user, password)
+
+
+def put_password(connection: Connection, user: str, password: str) -> None:
     if not MIN_PASSWORD <= len(password) <= 200:
         raise InvalidField("A password has {min} to 200 characters.", field="password", min=MIN_PASSWORD)
-    with storage.write() as connection:
-        changed = connection.execute(update(users).where(users.c.name == user).values(password_hash=_hasher.hash(password)))
-        if changed.rowcount == 0:
-            raise NotFound("There is no user {name}.", name=user)
+    changed = connection.execute(update(users).where(users.c.name == user).values(password_hash=_hasher.hash(password)))
+    if changed.rowcount == 0:
+        raise NotFound("There is no user {name}.", name=user)
 
 
 def has_password(storage: Storage, *, user: str) -> bool:

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.platform import Platform
+from ark_extensions.web.tokens import CACHE_SECONDS
+from tests.platform import API, Platform, wait_until
 
 
 class Browser:
@@ -32,6 +33,15 @@ class Browser:
                 self.cookies[name] = morsel.value
         connection.close()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text
+
+    def walk(self, path: str) -> int:
+        """Follow redirects; the status of where they end."""
+        for _ in range(10):
+            status, headers, _ = self.go("GET", path)
+            if status not in (302, 303):
+                return status
+            path = headers["location"].removeprefix(self.platform.address)
+        raise AssertionError("redirected in circles")
 
     def sign_in(self, name: str, password: str) -> tuple[int, dict[str, str], str]:
         _, _, page = self.go("GET", "/hub/login")
@@ -90,3 +100,55 @@ def test_the_sign_in_page_says_where_the_password_comes_from(browser: Browser) -
 def test_a_name_does_not_break_out_of_the_page(browser: Browser) -> None:
     _, _, page = browser.sign_in('"><script>alert(1)</script>', "x")
     assert "<script>alert(1)" not in page
+
+
+#: longer than a service believes what the Hub said of a token
+FORGOTTEN_SECONDS = CACHE_SECONDS + 15
+
+
+def signed_in(platform: Platform, name: str, password: str) -> Browser:
+    """A browser that has been to the console and to the netdisk."""
+    browser = Browser(platform)
+    assert browser.sign_in(name, password)[0] == 302
+    for page in PAGES[1:]:
+        browser.walk(page)
+    assert opens(browser) == [True, True, True]
+    return browser
+
+
+PAGES = ("/hub/home", "/services/console/wallet", "/services/netdisk/")
+
+
+def opens(browser: Browser) -> list[bool]:
+    return [browser.go("GET", page)[0] == 200 for page in PAGES]
+
+
+def test_a_new_password_and_a_sign_out_by_an_operator_end_every_browsers_sessions(platform: Platform) -> None:
+    others = signed_in(platform, "admin", platform.admin_password)
+    olds, news, ended = {}, {}, []
+    for command in ("password", "sign-out"):
+        name = f"signin-out-{command}"
+        olds[name] = platform.add_user(name)
+        token = platform.token(name)
+        browsers = [signed_in(platform, name, olds[name]) for _ in range(2)]
+        said = platform.ark("user", command, name)
+        assert said.stderr == ""
+        news[name] = said.stdout.strip() or olds[name]
+        assert not any(opens(browser)[0] for browser in browsers), "the Hub's own pages, at once"
+        assert platform.request("GET", f"{API}/wallet", token=token).status == 200, "a personal token is no session"
+        ended += browsers
+    assert Browser(platform).sign_in("signin-out-password", olds["signin-out-password"])[0] in (401, 403)
+    again = [signed_in(platform, name, password) for name, password in news.items()]
+    wait_until(lambda: not any(any(opens(browser)) for browser in ended), seconds=FORGOTTEN_SECONDS, every=1.0)
+    assert all(opens(browser) == [True, True, True] for browser in (others, *again)), "who is somebody else, or came later"
+
+
+def test_only_who_administrates_users_ends_their_sessions(platform: Platform) -> None:
+    for name in ("signin-mallory", "signin-victim"):
+        password = platform.add_user(name)
+    victim = signed_in(platform, "signin-victim", password)
+    for method in ("DELETE", "GET", "POST"):
+        for user, token in (("signin-mallory", None), (None, "0" * 32), (None, None)):
+            answer = platform.request(method, "/hub/api/users/signin-victim/sessions", user=user, token=token)
+            assert answer.status in (403, 404, 405), (method, user, answer.text)
+    assert opens(victim) == [True, True, True]

@@ -82,7 +82,10 @@ def test_a_name_that_cannot_be_is_refused(ark: Ark, name: str) -> None:
 
 def test_a_new_password_replaces_the_old(ark: Ark, state_dir: Path) -> None:
     old = ark("user", "add", "li").stdout.strip()
-    new = ark("user", "password", "li").stdout.strip()
+    said = ark("user", "password", "li")
+    new = said.stdout.strip()
+    assert "until its next start" in said.stderr, "the sessions outlive it as long as there is no Hub to end them"
+    assert "until its next start" in ark("user", "sign-out", "li").stderr
     storage = Storage(f"sqlite:///{state_dir}/ark.sqlite")
     assert not users.check_password(storage, user="li", password=old)
     assert users.check_password(storage, user="li", password=new)
@@ -113,7 +116,7 @@ def test_an_amount_that_is_none_is_refused(ark: Ark, amount: str) -> None:
     refused(ark("user", "credit", "li", amount, "--reason", "x"))
 
 
-@pytest.mark.parametrize("command", [("user", "password"), ("user", "credit", "--reason", "x"), ("token",)])
+@pytest.mark.parametrize("command", [("user", "password"), ("user", "sign-out"), ("user", "credit", "--reason", "x"), ("token",)])
 def test_a_user_nobody_knows_is_refused(ark: Ark, command: tuple[str, ...]) -> None:
     rest = ("5",) if "credit" in command else ()
     assert "no user nobody" in refused(ark(*command, "nobody", *rest))
