@@ -18,6 +18,7 @@ from ark_extensions.domain.offers import Quantities
 from ark_extensions.usecases.views import Sentence
 
 ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
 PERIOD_US = 100_000
 PIDS_MAX = 8192
 MIB = 1024 * 1024
@@ -97,7 +98,7 @@ class ControlGroups:
     def __init__(self, installation: str, *, root: Path = ROOT, own: str | None = None) -> None:
         self._name = f"ark-{installation}"
         self._root = root
-        self._own = own if own is not None else _read(Path("/proc/self/cgroup"))
+        self._own = own if own is not None else _read(OWN)
         self.version = 2 if (root / "cgroup.controllers").exists() else 1
         self._parents = self._parents_v2() if self.version == 2 else self._parents_v1()
 
@@ -131,27 +132,17 @@ class ControlGroups:
 
     def _parents_v1(self) -> dict[str, Path]:
         found = {}
-        for line in self._own.splitlines():
-            _, names, path = line.split(":", 2)
-            for controller in names.split(","):
-                if controller in CONTROLLERS:
-                    parent = self._root / controller / path.lstrip("/") / self._name
-                    if _made(parent):
-                        found[controller] = parent
-                        _remove_if_empty(parent)
+        for controller, above in _above_v1(self._root, self._own).items():
+            parent = above / self._name
+            if _made(parent):
+                found[controller] = parent
+                _remove_if_empty(parent)
         return found
 
     def _parents_v2(self) -> dict[str, Path]:
-        """Below the root for root; below our own group where it was delegated to us (a user's systemd scope)."""
-        path = next((line[3:] for line in self._own.splitlines() if line.startswith("0::")), "/")
-        if os.geteuid() == 0:
-            return self._enabled(self._root)
-        own = self._root / path.lstrip("/")
-        if own == self._root or not os.access(own / "cgroup.subtree_control", os.W_OK) or not _step_aside(own):
+        above = _above_v2(self._root, self._own)
+        if above is None or (above != self._root and not _step_aside(above)):
             return {}
-        return self._enabled(own)
-
-    def _enabled(self, above: Path) -> dict[str, Path]:
         parent = above / self._name
         if not _made(parent):
             return {}
@@ -160,6 +151,31 @@ class ControlGroups:
             if _write(above / "cgroup.subtree_control", f"+{controller}") and _write(parent / "cgroup.subtree_control", f"+{controller}"):
                 found[controller] = parent
         return found
+
+
+def missing_controllers(root: Path = ROOT, own: str | None = None) -> tuple[str, ...]:
+    """The controllers that this account cannot use here: asked without making or moving anything."""
+    own = own if own is not None else _read(OWN)
+    if (root / "cgroup.controllers").exists():
+        above = _above_v2(root, own)
+        usable = set(_read(above / "cgroup.controllers").split()) if above is not None else set()
+    else:
+        usable = {name for name, above in _above_v1(root, own).items() if os.access(above, os.W_OK)}
+    return tuple(name for name in CONTROLLERS if name not in usable)
+
+
+def _above_v1(root: Path, own: str) -> dict[str, Path]:
+    """For each controller the group that we run in: ours stand below it."""
+    lines = [line.split(":", 2) for line in own.splitlines()]
+    return {name: root / name / path.lstrip("/") for _, names, path in lines for name in names.split(",") if name in CONTROLLERS}
+
+
+def _above_v2(root: Path, own: str) -> Path | None:
+    """The root for root; else our own group where it was delegated to us (a user's systemd scope); None where it was not."""
+    is_root = os.geteuid() == 0
+    path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
+    group = root if is_root else root / path.lstrip("/")
+    return group if (group != root or is_root) and os.access(group / "cgroup.subtree_control", os.W_OK) else None
 
 
 def limits(quantities: Quantities, *, version: int) -> dict[str, list[tuple[str, str]]]:

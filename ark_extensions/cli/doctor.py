@@ -18,7 +18,6 @@ from ark_extensions.cli.doctor_cluster import cluster
 from ark_extensions.cli.doctor_records import records
 from ark_extensions.cli.finding import Finding
 from ark_extensions.cli.installation import installation, print_json
-from ark_extensions.cli.limits import missing_controllers
 from ark_extensions.environments import environments
 from ark_extensions.loop import beat_file
 from ark_extensions.nodes import discover_nodes
@@ -26,6 +25,7 @@ from ark_extensions.settings import Settings
 from ark_extensions.supervisor import lock
 from ark_extensions.supervisor.children import STEADY_SECONDS, age_seconds
 from ark_extensions.supervisor.words import phrase
+from ark_spawner.cgroups import missing_controllers
 
 GIB = 2**30
 LOW_GIB = 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ark_extensions.domain.offers import Quantities
-from ark_spawner.cgroups import ControlGroups, Group, limits
+from ark_spawner.cgroups import ControlGroups, Group, limits, missing_controllers
 
 SIZE = Quantities(2, 4096, 50)
 OWN_V1 = "9:name=systemd:/\n8:pids:/user\n4:memory:/some/where\n3:cpu,cpuacct:/\n0::/\n"
@@ -63,6 +63,22 @@ def test_a_machine_without_control_groups_is_said_and_works(tmp_path: Path) -> N
     assert said is not None and "cannot be enforced" in said.msgid
     group = groups.create("ws1", SIZE)
     assert group.joins == [] and group.oom_kills() == 0 and group.remove()
+
+
+@pytest.mark.parametrize("own", [OWN_V1, "4:memory:/some/where\n", ""])
+def test_whoever_only_asks_hears_what_the_groups_would_find_and_nothing_is_made(tmp_path: Path, own: str) -> None:
+    for place in ("pids/user", "memory/some/where", "cpu"):
+        (tmp_path / place).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    missing = missing_controllers(tmp_path, own)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert missing == ControlGroups("t", root=tmp_path, own=own).missing
+
+
+def test_version_2_tells_what_the_kernel_offers(v2: ControlGroups, tmp_path: Path) -> None:
+    group = tmp_path if os.geteuid() == 0 else tmp_path / "user.slice"
+    (group / "cgroup.controllers").write_text("cpu memory\n")
+    assert missing_controllers(tmp_path, "0::/user.slice\n") == ("pids",)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
