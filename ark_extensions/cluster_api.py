@@ -73,10 +73,10 @@ def access_of(settings: Settings) -> Access:
     return from_kubeconfig(file.expanduser())
 
 
-def in_cluster(directory: Path = SERVICE_ACCOUNT) -> Access:
+def in_cluster() -> Access:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    tls = ssl.create_default_context(cafile=str(directory / "ca.crt"))
-    return Access(f"https://{f'[{host}]' if ':' in host else host}:{port}", tls, lambda: (directory / "token").read_text().strip())
+    tls = ssl.create_default_context(cafile=str(SERVICE_ACCOUNT / "ca.crt"))
+    return Access(f"https://{f'[{host}]' if ':' in host else host}:{port}", tls, lambda: (SERVICE_ACCOUNT / "token").read_text().strip())
 
 
 def from_kubeconfig(file: Path) -> Access:

@@ -25,9 +25,9 @@ class StopsServers(Protocol):
     async def stop_server(self, user: str, name: str) -> object: ...
 
 
-async def carry_out(hub: StopsServers, orders: Sequence[StopOrder], *, at_once: int = AT_ONCE) -> list[StopOrder]:
+async def carry_out(hub: StopsServers, orders: Sequence[StopOrder]) -> list[StopOrder]:
     """Order every stop at the Hub; returns those that the Hub did not take."""
-    turn = asyncio.Semaphore(at_once)
+    turn = asyncio.Semaphore(AT_ONCE)
 
     async def one(order: StopOrder) -> StopOrder | None:
         async with turn:

@@ -14,9 +14,8 @@ Tell = Callable[[Mapping[str, str], datetime], Awaitable[None]]
 class Beats:
     """Gathers beats and tells them together, with the time of the earliest: uncertainty bills less."""
 
-    def __init__(self, *, gather_seconds: float = GATHER_SECONDS) -> None:
+    def __init__(self) -> None:
         self._tell: Tell | None = None
-        self._gather_seconds = gather_seconds
         self._alive: dict[str, str] = {}
         self._since: datetime | None = None
         self._task: asyncio.Task[None] | None = None
@@ -35,7 +34,7 @@ class Beats:
         self._alive.pop(workspace_id, None)
 
     async def _later(self) -> None:
-        await asyncio.sleep(self._gather_seconds)
+        await asyncio.sleep(GATHER_SECONDS)
         alive, since = self._alive, self._since
         self._alive, self._since = {}, None
         if alive and since is not None and self._tell is not None:

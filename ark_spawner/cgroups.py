@@ -20,6 +20,8 @@ from ark_extensions.usecases.views import Sentence
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 PERIOD_US = 100_000
+#: how long the kernel may take to let go of processes that were killed
+PATIENCE_SECONDS = 2.0
 PIDS_MAX = 8192
 MIB = 1024 * 1024
 CONTROLLERS = ("memory", "cpu", "pids")
@@ -70,9 +72,9 @@ class Group:
             except (ProcessLookupError, PermissionError):
                 continue
 
-    def remove(self, *, patience_seconds: float = 2.0) -> bool:
-        """Remove the group once it is empty; False if something is still in it after that long."""
-        deadline = time.monotonic() + patience_seconds
+    def remove(self) -> bool:
+        """Remove the group once it is empty; False if something is still in it after ``PATIENCE_SECONDS``."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         for directory in dict.fromkeys(self.directories.values()):
             while directory.exists():
                 try:

@@ -24,9 +24,8 @@ class AlipayPage:
     name = "alipay"
     acknowledgement = b"success"
 
-    def __init__(self, app_id: str, private_key: str, alipay_public_key: str, gateway: str = GATEWAY) -> None:
+    def __init__(self, app_id: str, private_key: str, alipay_public_key: str) -> None:
         self._app_id = app_id
-        self._gateway = gateway
         self._sdk = AliPay(
             appid=app_id,
             app_notify_url=None,
@@ -43,7 +42,7 @@ class AlipayPage:
             return_url=return_url,
             notify_url=notify_url,
         )
-        return Begun(None, pay_url=f"{self._gateway}?{query}")
+        return Begun(None, pay_url=f"{GATEWAY}?{query}")
 
     def read_callback(self, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Paid:
         fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))

@@ -7,26 +7,19 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ark_extensions.supervisor.logs import LARGE_BYTES, rotate, tail
+from ark_extensions.supervisor.logs import rotate, tail
 from ark_extensions.supervisor.words import phrase
 
 READY_FD = "ARK_READY_FD"
 
 
-def start_in_background(
-    argv: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    log: Path,
-    timeout_seconds: float,
-    out: Callable[[str], None] = print,
-) -> int:
+def start_in_background(argv: Sequence[str], *, environment: Mapping[str, str], log: Path, timeout_seconds: float) -> int:
     """Run ``argv`` (an `ark up`), show what it says, return 0 when it reports ready; else stop it, show the log's end, 1."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    rotate(log, large_bytes=LARGE_BYTES)
+    rotate(log)
     readable, writable = os.pipe()
     with log.open("ab") as file:
         shown = file.tell()
@@ -46,20 +39,20 @@ def start_in_background(
         if select.select([readable], [], [], 0.2)[0]:
             ready = os.read(readable, 16) != b""
             ended = not ready
-        shown = _show(log, shown, out)
+        shown = _show(log, shown)
     os.close(readable)
-    shown = _show(log, shown, out)
+    shown = _show(log, shown)
     if ready:
         return 0
     if not ended:
-        out(phrase("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(timeout_seconds), logs=log.parent))
-        out(tail(log))
+        print(phrase("The platform did not answer within {seconds} s. Its logs: {logs}", seconds=int(timeout_seconds), logs=log.parent))
+        print(tail(log))
         process.terminate()
     try:
         process.wait(90)
     except subprocess.TimeoutExpired:
         process.kill()
-    _show(log, shown, out)
+    _show(log, shown)
     return process.returncode or 1
 
 
@@ -75,10 +68,10 @@ def report_ready() -> None:
         print(phrase("The one who started this did not wait for it."), file=sys.stderr)
 
 
-def _show(log: Path, shown: int, out: Callable[[str], None]) -> int:
+def _show(log: Path, shown: int) -> int:
     with log.open("rb") as file:
         file.seek(shown)
         text = file.read()
     if text:
-        out(text.decode(errors="replace").rstrip("\n"))
+        print(text.decode(errors="replace").rstrip("\n"))
     return shown + len(text)

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 LARGE_BYTES = 10 * 2**20
+#: no last lines are longer together
+TAIL_BYTES = 64 * 1024
 
 
 def rotate(log: Path, *, large_bytes: int = LARGE_BYTES) -> bool:
@@ -21,11 +23,11 @@ def rotate(log: Path, *, large_bytes: int = LARGE_BYTES) -> bool:
     return True
 
 
-def tail(log: Path, *, lines: int = 20, largest_bytes: int = 64 * 1024) -> str:
+def tail(log: Path, *, lines: int = 20) -> str:
     """The last lines of a log; empty if there is none."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - largest_bytes))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""

@@ -24,6 +24,7 @@ from ark_extensions.storage.tables_netdisk import netdisk_trash, netdisk_uploads
 SCAN_SHARE = 10
 SCAN_EVERY = timedelta(seconds=50)
 EXACT_EVERY = timedelta(hours=20)
+TRASH_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -290,10 +291,10 @@ def get_trash(storage: Storage, *, owner: str, id: str) -> TrashItem:
     return _trashed(row)
 
 
-def list_trash(storage: Storage, *, owner: str | None, expired_by: datetime | None = None, limit: int = 1000) -> list[TrashItem]:
+def list_trash(storage: Storage, *, owner: str | None, expired_by: datetime | None = None) -> list[TrashItem]:
     """Newest first; ``owner=None``: of all, for clearing what has expired."""
     c = netdisk_trash.c
-    query = select(netdisk_trash).order_by(c.deleted_at.desc(), c.id).limit(limit)
+    query = select(netdisk_trash).order_by(c.deleted_at.desc(), c.id).limit(TRASH_AT_ONCE)
     if owner is not None:
         query = query.where(c.owner == owner)
     if expired_by is not None:

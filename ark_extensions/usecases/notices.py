@@ -12,6 +12,9 @@ from ark_extensions.storage import Storage
 from ark_extensions.storage.tables import notices
 from ark_extensions.usecases.views import Sentence
 
+#: notices that a user sees at once
+SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -35,12 +38,12 @@ def withdraw_notices(connection: Connection, *, owner: str, kind: str, at: datet
     connection.execute(still.values(dismissed_at=at))
 
 
-def list_notices(storage: Storage, *, owner: str, limit: int = 20) -> list[Notice]:
-    """Not dismissed yet, newest first."""
+def list_notices(storage: Storage, *, owner: str) -> list[Notice]:
+    """Not dismissed yet, newest first, and of many the newest ``SHOWN``."""
     n = notices
     with storage.read() as connection:
         rows = connection.execute(
-            select(n).where(n.c.owner == owner, n.c.dismissed_at.is_(None)).order_by(n.c.id.desc()).limit(limit)
+            select(n).where(n.c.owner == owner, n.c.dismissed_at.is_(None)).order_by(n.c.id.desc()).limit(SHOWN)
         ).all()
     return [Notice(r.id, r.at, r.kind, r.severity, Sentence(r.msgid, r.params)) for r in rows]
 

@@ -71,16 +71,16 @@ def from_template(text: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.args[0].value
 
 
-def extract(root: Path = ROOT) -> dict[str, list[tuple[str, int]]]:
+def extract() -> dict[str, list[tuple[str, int]]]:
     """msgid → where it stands, over all packages and templates."""
     found: dict[str, list[tuple[str, int]]] = {}
     for package in PACKAGES:
-        for path in sorted((root / package).rglob("*")):
+        for path in sorted((ROOT / package).rglob("*")):
             if "__pycache__" in path.parts or path.suffix not in (".py", ".html"):
                 continue
             reader = from_python if path.suffix == ".py" else from_template
             for line, msgid in reader(path.read_text("utf-8")):
-                found.setdefault(msgid, []).append((str(path.relative_to(root)), line))
+                found.setdefault(msgid, []).append((str(path.relative_to(ROOT)), line))
     found.pop("", None)
     return found
 
