@@ -52,7 +52,7 @@ def type_name(annotation: Any) -> str:
         return "map"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "group"
-    return {str: "text", int: "number", bool: "true or false", Path: "path"}.get(annotation, str(annotation))
+    return {str: "text", int: "number", float: "number", bool: "true or false", Path: "path"}[annotation]
 
 
 def default_text(field: FieldInfo) -> str:
