@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import shutil
 import signal
 from itertools import cycle
 from pathlib import Path, PurePosixPath
@@ -157,10 +156,6 @@ class SandboxNode(Node):
     def claim(self, name: str) -> Path:
         """Where a claim's files are: with the object they are made, without it they are not there."""
         return self.place / "claims" / name
-
-    def forget_claim(self, name: str) -> None:
-        self.api.remove("persistentvolumeclaims", name)
-        shutil.rmtree(self.claim(name), ignore_errors=True)
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

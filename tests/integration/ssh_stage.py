@@ -21,7 +21,7 @@ from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.offers import Node
 from ark_extensions.domain.workspaces import LaunchSpec
 from ark_extensions.storage import Storage, migrate
-from ark_extensions.usecases import launches, market, orders, ssh_keys, ssh_sessions, users, workspaces
+from ark_extensions.usecases import launches, market, orders, ssh_keys, ssh_sessions, users
 from ark_extensions.usecases.views import WorkspaceOrder
 from ark_extensions.volumes.local_dir import LocalDirVolumes
 from ark_spawner import disks, identity, sandbox, ssh
@@ -225,9 +225,6 @@ class Stage:
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o600)
         return path
-
-    def workspace_names(self, owner: str) -> list[str]:
-        return [view.name for view in workspaces.list_workspaces(self.storage, owner=owner, now=now())]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
