@@ -38,6 +38,7 @@ class _Smtp(StreamRequestHandler):
         self.wfile.write(b"220 test\r\n")
         while line := self.rfile.readline():
             verb = line[:4].upper()
+            self.server.said.append(line)  # type: ignore[attr-defined]
             if verb == b"DATA":
                 self.wfile.write(b"354 go\r\n")
                 lines = []
@@ -64,7 +65,7 @@ class _Hook(BaseHTTPRequestHandler):
 def smtp() -> Iterator[ThreadingTCPServer]:
     server = ThreadingTCPServer(("127.0.0.1", 0), _Smtp)
     server.daemon_threads = True
-    server.mails = []  # type: ignore[attr-defined]
+    server.mails, server.said = [], []  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -107,6 +108,14 @@ def test_mail_arrives_once_in_the_readers_language_and_only_where_there_is_an_ad
     send(storage, channel, 5)
     [mail] = smtp.mails  # type: ignore[attr-defined]
     assert "To: alice@example.org" in mail and "From: ark@example.org" in mail
+
+
+def test_neither_mail_nor_password_goes_in_the_clear_to_a_server_that_does_not_encrypt(storage: Storage, smtp: ThreadingTCPServer) -> None:
+    mail = Mail(host="127.0.0.1", port=smtp.server_address[1], sender="ark@example.org", user="ark")
+    with pytest.raises(Undeliverable):
+        SmtpChannel(mail, "hunter2").deliver(Message(1, "alice", "alice@example.org", "subject", "text", "kind", T0))
+    said = b"".join(smtp.said)  # type: ignore[attr-defined]
+    assert said.upper().startswith(b"EHLO") and b"AUTH" not in said and b"MAIL" not in said and b"hunter2" not in said
 
 
 def test_a_webhook_is_signed_and_called_once(storage: Storage, hook: HTTPServer) -> None:

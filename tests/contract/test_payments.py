@@ -63,7 +63,8 @@ def stripe_case() -> Case:
     return Case(StripeCheckout("sk_test_only", SECRET), "CNY", write)
 
 
-def alipay_case() -> Case:
+def alipay_case(to: str = "app") -> Case:
+    """``to``: the application that its server writes to; ours is ``app``."""
     ours, theirs = RSA.generate(2048), RSA.generate(2048)
     pem = {"our": ours.export_key().decode(), "their": theirs.publickey().export_key().decode()}
     server = AliPay(
@@ -75,7 +76,7 @@ def alipay_case() -> Case:
 
     def write(recharge_id: str, amount: int, finished: bool, at: datetime) -> tuple[dict[str, str], bytes]:
         fields = {
-            "app_id": "app",
+            "app_id": to,
             "notify_time": at.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S"),
             "out_trade_no": recharge_id,
             "trade_no": f"2026{recharge_id}",
@@ -131,6 +132,13 @@ def test_a_foreign_or_missing_signature_is_forged(case: Case, now: datetime) -> 
     for bad_headers, bad_body in wrong:
         with pytest.raises(Forged):
             case.provider.read_callback(headers=bad_headers, body=bad_body, now=now)
+
+
+def test_what_alipay_tells_another_application_is_no_payment_to_ours(now: datetime) -> None:
+    case = alipay_case(to="another")
+    headers, body = case.write("abc123", MICROS, True, now)
+    with pytest.raises(Forged):
+        case.provider.read_callback(headers=headers, body=body, now=now)
 
 
 def test_an_old_callback_is_a_replay(case: Case, now: datetime) -> None:

@@ -92,6 +92,20 @@ def test_versions_are_immutable_and_the_same_content_is_one(storage: Storage, se
     assert [(v[0], v[1], v[2]) for v in item.versions] == [(2, 75003, 11), (1, 75000, 10)]
 
 
+def test_what_changes_between_being_read_and_being_copied_is_no_version(storage: Storage, settings: Settings, flowers: Path) -> None:
+    """Of the same length, so that its bytes alone tell; the next import takes what is there then."""
+
+    def meddle(done: int, total: int) -> None:
+        if done * 2 == total:  # all is read, nothing is copied
+            (flowers / "tulips" / "4.jpg").write_bytes(b"another" * 1000 + b"x" * 1000)
+
+    with pytest.raises(InvalidField, match="changed during the import"):
+        take(storage, settings, flowers, progress=meddle)
+    assert visible(shelf(settings)) == [] and market.list_items(storage, kind="dataset") == []
+    assert take(storage, settings, flowers) == 1
+    assert (shelf(settings) / "1" / "tulips" / "4.jpg").read_bytes().startswith(b"another")
+
+
 def test_progress_ends_at_the_whole(storage: Storage, settings: Settings, flowers: Path) -> None:
     seen: list[tuple[int, int]] = []
     import_item(

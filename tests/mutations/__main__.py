@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutations.breaks import BREAKS, Break
+from tests.mutations.second_look import SECOND_LOOK
 
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = 0.95
@@ -24,7 +25,7 @@ SECONDS = 900
 
 
 def main(words: Sequence[str]) -> int:
-    chosen = [one for one in BREAKS if not words or any(word in one.name for word in words)]
+    chosen = [one for one in (*BREAKS, *SECOND_LOOK) if not words or any(word in one.name for word in words)]
     noticed = 0
     with tempfile.TemporaryDirectory(prefix="ark-doubt-") as place:
         clone = Path(place) / "ark"

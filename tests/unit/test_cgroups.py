@@ -36,6 +36,7 @@ def test_version_1_limits_below_our_own_groups(v1: ControlGroups, tmp_path: Path
     assert v1.version == 1 and v1.limits_status() is None
     group = v1.create("ws1", SIZE)
     assert (tmp_path / "memory/some/where/ark-t/ws1/memory.limit_in_bytes").read_text() == str(4 * 1024**3)
+    assert (tmp_path / "memory/some/where/ark-t/ws1/memory.memsw.limit_in_bytes").read_text() == str(4 * 1024**3)
     assert (tmp_path / "cpu/ark-t/ws1/cpu.cfs_quota_us").read_text() == "200000"
     assert int((tmp_path / "pids/user/ark-t/ws1/pids.max").read_text()) > 1000
     assert len(group.joins) == 3
@@ -47,6 +48,7 @@ def test_version_2_limits_in_one_group(v2: ControlGroups) -> None:
     [join] = group.joins
     assert (join.parent / "memory.max").read_text() == str(4 * 1024**3)
     assert (join.parent / "cpu.max").read_text() == "200000 100000"
+    assert (join.parent / "memory.swap.max").read_text() == "0", "what was not bought is not had on the disk either"
 
 
 def test_a_missing_controller_is_said(tmp_path: Path) -> None:
