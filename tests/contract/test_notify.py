@@ -110,8 +110,9 @@ def test_mail_arrives_once_in_the_readers_language_and_only_where_there_is_an_ad
     assert "To: alice@example.org" in mail and "From: ark@example.org" in mail
 
 
-def test_neither_mail_nor_password_goes_in_the_clear_to_a_server_that_does_not_encrypt(storage: Storage, smtp: ThreadingTCPServer) -> None:
-    mail = Mail(host="127.0.0.1", port=smtp.server_address[1], sender="ark@example.org", user="ark")
+@pytest.mark.parametrize("user", [None, "ark"])
+def test_neither_mail_nor_password_goes_in_the_clear_to_a_server_that_does_not_encrypt(user: str | None, smtp: ThreadingTCPServer) -> None:
+    mail = Mail(host="127.0.0.1", port=smtp.server_address[1], sender="ark@example.org", user=user)
     with pytest.raises(Undeliverable):
         SmtpChannel(mail, "hunter2").deliver(Message(1, "alice", "alice@example.org", "subject", "text", "kind", T0))
     said = b"".join(smtp.said)  # type: ignore[attr-defined]
