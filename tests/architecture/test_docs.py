@@ -15,13 +15,19 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-#: a file of the product, and what is defined in it: `ark_extensions/hub.py:Hub.start_server`
-PLACE = re.compile(r"(?:ark_extensions|ark_spawner|hub_config)/[\w/.@-]+\.(?:py|js|html|yaml)(?::[\w.]+)?")
+ROOMS = ("ark_extensions", "ark_spawner", "hub_config", "tests", "bench", "docs", "helm-values", "images", "locks")
+#: a place in the project, and what is defined in it: `ark_extensions/hub.py:Hub.start_server`
+PLACE = re.compile(rf"(?<![\w./-])(?:{'|'.join(ROOMS)})/[\w/.@-]*[\w/](?::[A-Za-z_][\w.]*)?")
+#: tests as docs/sentences.md and docs/doubts.md name them, the second of one file as `::test_…` alone
+TEST = re.compile(r"((?:unit|contract|integration|browser|cluster|architecture)/test_\w+\.py)?(?:::(test_\w+))?(?:\[.*\])?")
+#: a name of the code that stands alone: a setting, a function, a column, a file of the secrets directory
+NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
 
 
 def page_ids(path: Path) -> str:
@@ -34,9 +40,11 @@ def code_in(text: str) -> list[str]:
 
 
 def commands(text: str) -> set[str]:
-    """Lines that a reader types: those that begin with one of our two commands."""
+    """What a reader types of our two commands, wherever on a line it begins: alone, behind another, in a container, after variables."""
     lines = (re.sub(r"\s+#.*$", "", line.removeprefix("$ ")) for line in code_in(text))
-    return {line for line in lines if re.match(r"(make|ark) ", line)}
+    parts = (part.strip() for line in lines for part in re.split(r"&&|;| -- (?=ark )", line))
+    bare = (re.sub(r"^(?:[A-Z_]+=\S+ +)*(?:\.ark/bin/(?=ark ))?", "", part) for part in parts)
+    return {line for line in bare if re.match(r"(make|ark) ", line)}
 
 
 def test_the_settings_page_is_the_one_that_the_model_writes() -> None:
@@ -109,11 +117,14 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_the_make_targets_that_a_page_names_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
     for line in commands(page.read_text()):
         words = line.split()
         if words[0] == "make":
             assert words[1] in targets, f"{page.name} says `{line}`"
+            for name in re.findall(r"\b([A-Z]+)=", line):
+                assert f"$({name})" in makefile, f"{page.name} says `{line}`: nobody reads {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
@@ -138,6 +149,7 @@ def check_ark_command(command: object, line: str, page: str) -> None:
             assert word.partition("=")[0] in known, f"{page} says `{line}`: there is no `{word}`"
 
 
+@cache
 def defined_in(path: Path) -> set[str]:
     """Names of a module and, behind a dot, of its classes; of a script, its functions and constants."""
     if path.suffix == ".js":
@@ -163,8 +175,47 @@ def names_of(body: ast.Module | ast.ClassDef) -> set[str]:
 def test_the_places_in_the_code_that_a_page_names_exist(page: Path) -> None:
     for place in (place for line in code_in(page.read_text()) for place in PLACE.findall(line)):
         file, _, name = place.partition(":")
-        assert (ROOT / file).is_file(), f"{page.name} names {file}, which is not there"
+        assert (ROOT / file).exists(), f"{page.name} names {file}, which is not there"
         assert not name or name in defined_in(ROOT / file), f"{page.name} names {place}: there is no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_tests_that_a_page_names_exist(page: Path) -> None:
+    file = ""
+    for named in (found for line in code_in(page.read_text()) if (found := TEST.fullmatch(line)) and (found[1] or found[2])):
+        file = named[1] or file
+        assert (ROOT / "tests" / file).is_file(), f"{page.name} names {file}, which is not there"
+        known = {name.rpartition(".")[2] for name in defined_in(ROOT / "tests" / file)}
+        assert not named[2] or named[2] in known, f"{page.name} names {named[2]}: it is not in {file}"
+
+
+@cache
+def words_of_the_code() -> set[str]:
+    texts = (path.read_text() for room in ("ark_extensions", "ark_spawner", "hub_config", "helm-values", "tests", "bench", "images")
+             for path in (ROOT / room).rglob("*") if path.suffix in {".py", ".js", ".html", ".yaml", ".tpl"})  # fmt: skip
+    return {word for text in texts for word in re.findall(r"\w+", text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_names_that_a_page_uses_are_those_of_the_code(page: Path) -> None:
+    """A setting, function or column that was renamed is renamed in the documents, and so are variables of the environment."""
+    lines = code_in(page.read_text())
+    names = {part for line in lines for part in re.split(r"[.:(]", line)[:2] if NAME.fullmatch(part)}
+    variables = {name.split("__")[0] for line in lines for name in re.findall(r"\bARK_[A-Z_]+\b", line)}
+    settings = importlib.import_module("ark_extensions.settings").Settings.model_fields
+    known = words_of_the_code().union(f"ARK_{name.upper()}" for name in settings)
+    unknown = {name for name in names | variables if not {name, name.removeprefix("ark_")} & known}  # figures are called `ark_…`
+    if unknown:  # the options of sign-in are that class's
+        unknown -= set(dir(importlib.import_module("oauthenticator.oauth2").OAuthenticator))
+    assert not unknown, f"{page.name} uses names that nothing has"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_the_settings_that_a_page_shows_are_accepted(page: Path) -> None:
+    model = importlib.import_module("ark_extensions.settings").Settings
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
+        shown = yaml.safe_load(block)
+        model.model_validate(model(**shown).model_dump())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
