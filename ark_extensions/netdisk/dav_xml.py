@@ -6,8 +6,7 @@ A property is named ``{namespace}name``, as ElementTree does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
-from email.utils import format_datetime
+from datetime import datetime
 from functools import lru_cache
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -137,12 +136,22 @@ def active_lock(lock: Lock, seconds: int) -> str:
     )
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(at: datetime) -> str:
+    """A moment in UTC as HTTP says it (`email.utils.format_datetime` takes five times as long)."""
+    day = f"{_DAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month]} {at.year:04d}"
+    return f"{day} {at.hour:02d}:{at.minute:02d}:{at.second:02d} GMT"
+
+
 Live = Callable[[Entry, str, tuple[int, int]], str]
 _OF_ALL: dict[str, Live] = {
     "{DAV:}resourcetype": lambda e, *_: "<D:resourcetype><D:collection/></D:resourcetype>" if e.is_folder else "<D:resourcetype/>",
     "{DAV:}displayname": lambda e, *_: f"<D:displayname>{text(shown(e.name))}</D:displayname>",
-    "{DAV:}getlastmodified": lambda e, *_: f"<D:getlastmodified>{format_datetime(e.modified, usegmt=True)}</D:getlastmodified>",
-    "{DAV:}creationdate": lambda e, *_: f"<D:creationdate>{e.modified.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</D:creationdate>",
+    "{DAV:}getlastmodified": lambda e, *_: f"<D:getlastmodified>{http_date(e.modified)}</D:getlastmodified>",
+    "{DAV:}creationdate": lambda e, *_: f"<D:creationdate>{e.modified:%Y-%m-%dT%H:%M:%SZ}</D:creationdate>",
     "{DAV:}getetag": lambda e, *_: f"<D:getetag>{escape(e.etag)}</D:getetag>",
     "{DAV:}supportedlock": lambda *_: SUPPORTED_LOCK,
     "{DAV:}lockdiscovery": lambda e, locks, quota: f"<D:lockdiscovery>{locks}</D:lockdiscovery>",

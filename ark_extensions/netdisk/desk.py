@@ -12,7 +12,7 @@ import os
 import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -156,6 +156,12 @@ class Office:
         """Run what takes a moment and touches files in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, partial(act, *args, **kwargs))
 
+    def begin_on_disk(self, then: Callable[[Future[T]], None], act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> None:
+        """As `on_disk`, for who waits in no coroutine: ``then`` is called in the event loop with what came of it."""
+        loop = asyncio.get_running_loop()
+        begun = self._disk.submit(act, *args, **kwargs)
+        begun.add_done_callback(lambda done: loop.call_soon_threadsafe(then, done))
+
     async def at_length(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what may take minutes (deleting or copying a tree) in one of the few threads for it."""
         return await asyncio.get_running_loop().run_in_executor(self._slow, partial(act, *args, **kwargs))
@@ -194,7 +200,7 @@ class Office:
         tree = await self.on_disk(lambda: Tree(self.volumes.netdisk(owner)))
         # before anybody can stage something new
         leftovers = await self.on_disk(tree.left_behind, frozenset(upload.id for upload in uploads))
-        desk = Desk(owner, tree, Queue(tree, self.on_disk), view, locks)
+        desk = Desk(owner, tree, Queue(tree, self.begin_on_disk), view, locks)
         desk.promised = {upload.id: upload.length - upload.durable_bytes for upload in uploads}
         desk.told_full = await self.use(netdisk_full.is_told_full, owner=owner)
         desk.may_have_properties = await self.use(netdisk_dav.has_properties, owner=owner)

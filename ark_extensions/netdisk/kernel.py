@@ -86,6 +86,11 @@ def open_entry(folder_fd: int, name: str) -> int:
         os.close(handle)
 
 
+def close_at_once(fd: int) -> None:
+    """For O_PATH descriptors: no file is behind them whose end could wait for a disk."""
+    _at_once.close(fd)
+
+
 def is_local(fd: int) -> bool:
     """Whether what is known about a file of this file system is known without asking another machine."""
     found = ctypes.create_string_buffer(256)

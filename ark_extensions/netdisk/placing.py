@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,8 +21,6 @@ from ark_extensions.netdisk.tree import Entry, Tree, entry_of, set_time
 
 #: files of a batch; the others wait for the next
 BATCH = 64
-#: batches of one tree on their way to the disk at once: one gathers while another waits for the journal
-AT_ONCE = 2
 
 
 @dataclass
@@ -45,45 +44,46 @@ class Placed:
 
 
 class Queue:
-    """The small files of one tree, used in the event loop; ``run`` runs a function in a thread."""
+    """The small files of one tree, used in the event loop; ``begin(then, act, ...)`` runs ``act`` in a thread and calls ``then`` in the
+    event loop with the future of it."""
 
-    def __init__(self, tree: Tree, run: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, tree: Tree, begin: Callable[..., None]) -> None:
         self._tree = tree
-        self._run = run
+        self._begin = begin
         self._waiting: list[tuple[Small, asyncio.Future[Placed]]] = []
-        #: batches on their way; their tasks, which nobody else holds
-        self._working = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: on its way to the disk
+        self._batch: list[tuple[Small, asyncio.Future[Placed]]] = []
 
-    async def place(self, small: Small) -> Placed:
-        """Raises what is wrong with this one."""
+    def place(self, small: Small) -> asyncio.Future[Placed]:
+        """What becomes of it; its exception is what is wrong with this one."""
         answer: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
         self._waiting.append((small, answer))
-        if self._working < AT_ONCE:
-            # counted here and given back in the very step that finds nobody waiting: who comes next starts a batch of their own
-            self._working += 1
-            task = asyncio.ensure_future(self._place_all())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return await answer
+        if not self._batch:
+            self._next()
+        return answer
 
-    async def _place_all(self) -> None:
+    def _next(self) -> None:
+        self._batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        if not self._batch:
+            return
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                try:
-                    results = await self._run(place_together, self._tree, [small for small, _ in batch])
-                except Exception as error:
-                    results = [error] * len(batch)
-                for (_, answer), result in zip(batch, results, strict=True):
-                    if answer.done():
-                        continue
-                    if isinstance(result, Placed):
-                        answer.set_result(result)
-                    else:
-                        answer.set_exception(result)
-        finally:
-            self._working -= 1
+            self._begin(self._done, place_together, self._tree, [small for small, _ in self._batch])
+        except Exception as error:  # the threads have ended: so does the service
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            asyncio.get_running_loop().call_soon(self._done, failed)
+
+    def _done(self, placed: Future[list[Placed | BaseException]]) -> None:
+        batch, error = self._batch, placed.exception()
+        results = [error] * len(batch) if error is not None else placed.result()
+        self._next()
+        for (_, answer), result in zip(batch, results, strict=True):
+            if answer.done():
+                continue
+            if isinstance(result, Placed):
+                answer.set_result(result)
+            else:
+                answer.set_exception(result)
 
 
 def place_together(tree: Tree, files: list[Small]) -> list[Placed | BaseException]:

@@ -152,9 +152,14 @@ class Receiver:
             await self._office.on_disk(os.close, fd)
         if name:
             await self._office.on_disk(self._desk.tree.discard, name)
+        self._sink = None
+        self.release_small()
+
+    def release_small(self) -> None:
+        """As `release`, after `begin_small`."""
         if self._promise is not None:
             self._promise.give_back()
-        self._promise, self._sink = None, None
+        self._promise = None
 
 
 def check_place(tree: Tree, path: str) -> None:

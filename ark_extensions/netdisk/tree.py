@@ -97,16 +97,24 @@ class Tree:
 
     def look_in_memory(self, path: str) -> Entry | None:
         """As `look`, for the event loop: None when a disk or another machine would have to be asked, or nothing is there."""
-        if not self._local:
-            return None
         try:
-            fd = kernel.look_in_memory(self.data_fd, path)
+            fd = kernel.look_in_memory(self.data_fd, path) if self._local else -1
         except OSError:
+            fd = -1
+        if fd < 0:
             return None
         try:
             return entry_of(split(path)[1], os.fstat(fd))
         finally:
-            os.close(fd)
+            kernel.close_at_once(fd)
+
+    def is_in_memory(self, path: str) -> bool:
+        """Whether something is at ``path``; False also when that is not known without a disk or another machine."""
+        try:
+            kernel.close_at_once(kernel.look_in_memory(self.data_fd, path) if self._local else -1)
+        except OSError:
+            return False
+        return self._local
 
     def look_at_name(self, path: str) -> Entry:
         """What the name itself is: a link is a link."""

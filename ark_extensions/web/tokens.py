@@ -43,7 +43,8 @@ def is_account(owner: TokenOwner) -> bool:
     return not owner.scopes.isdisjoint({ACCOUNT_SCOPE, f"{ACCOUNT_SCOPE}!user={owner.name}"})
 
 
-def _key(token: str, session_id: str) -> bytes:
+def key_of(token: str, session_id: str = "") -> bytes:
+    """What a token is known by here."""
     return hashlib.sha256(f"{session_id}\n{token}".encode("utf-8", "replace")).digest()
 
 
@@ -61,7 +62,7 @@ class TokenLookup:
         """Who owns the token now; raises Unavailable when the Hub cannot be asked and nothing fresh is known."""
         if not token or len(token) > TOKEN_MAX or not token.isascii() or not token.isprintable():
             return None
-        key = _key(token, session_id)
+        key = key_of(token, session_id)
         known = self._known.get(key)
         if known is not None and self._clock() < known[0]:
             return known[1]
@@ -71,9 +72,9 @@ class TokenLookup:
             asking.add_done_callback(lambda _: self._asking.pop(key, None))
         return await asyncio.shield(asking)
 
-    def known(self, token: str) -> TokenOwner | None:
-        """The owner as the Hub told it a moment ago; None when it has to be asked (or knows nobody)."""
-        known = self._known.get(_key(token, "")) if len(token) <= TOKEN_MAX else None
+    def known(self, key: bytes) -> TokenOwner | None:
+        """The owner of the token with this `key_of`, as the Hub told it a moment ago; None when it has to be asked (or knows nobody)."""
+        known = self._known.get(key)
         return known[1] if known is not None and self._clock() < known[0] else None
 
     def forget(self) -> None:

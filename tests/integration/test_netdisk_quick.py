@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ark_extensions.netdisk import quick
+from ark_extensions.netdisk.app import listen, make_app
+from ark_extensions.settings import Settings
+from ark_extensions.storage import Storage
+from ark_extensions.volumes.local_dir import LocalDirVolumes
 from tests.integration.netdisk_client import Answer, ask, basic, fresh_user
-from tests.netdisk_server import Server
+from tests.netdisk_server import Server, StandInHub, make_database
+from tests.ports import free_port
 
 #: an unknown header sends a request to the full handlers
 LONG_WAY = {"X-Unknown": "1"}
@@ -191,3 +199,58 @@ def test_what_the_short_way_was_promised_is_given_back(server: Server) -> None:
     usage = ask(server, "GET", "/api/v1/usage")
     assert b'"reserved_bytes": 0' in usage.body
     assert not (server.data() / "half").exists()
+
+
+def test_who_says_no_more_is_answered_all_that_was_asked(server: Server) -> None:
+    asked = [request(server, "PUT", "a", body=b"1"), request(server, "MKCOL", "d"), *[request(server, "MKCOL", "d")] * 3]
+    asked += [request(server, "GET", "a"), request(server, "PUT", "b", body=b"2"), request(server, "PUT", "c", body=b"333")[:-1]]
+    came = raw(server, b"".join(asked), ends=True)
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"201", b"201", b"405", b"405", b"405", b"200", b"201"]
+    assert not (server.data() / "c").exists(), "a file that did not come as a whole"
+
+
+def test_a_client_that_asks_much_and_reads_late_gets_every_answer_in_its_order(server: Server) -> None:
+    (server.data() / "d").mkdir()
+    ways = [request(server, "MKCOL", "d"), request(server, "PROPFIND", "d", "Depth: 0", body=ALL.encode().ljust(2000))]
+    count = 8000
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        sender = threading.Thread(target=lambda: connection.sendall(b"".join(ways) * count))
+        sender.start()
+        sender.join(1)
+        assert sender.is_alive(), "the service waits for its client, instead of keeping what it is asked"
+        assert ask(server, "MKCOL", "/dav/d").status == 405, "and answers others meanwhile"
+        sender_ends = threading.Thread(target=lambda: (sender.join(), connection.shutdown(socket.SHUT_WR)))
+        sender_ends.start()
+        came = b"".join(iter(lambda: connection.recv(1 << 20), b""))
+        sender_ends.join()
+    assert re.findall(rb"(?m)^HTTP/1.1 (\d+)", came) == [b"405", b"207"] * count
+
+
+@pytest.mark.parametrize("sent", ["nothing", "half a head", "half a body", "a request before"])
+async def test_who_says_nothing_for_long_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    monkeypatch.setattr(quick, "STALL_SECONDS", 0.2)
+    settings = Settings(state_dir=tmp_path)
+    make_database(settings.resolved_database_url)
+    storage = Storage(settings.resolved_database_url)
+    app = make_app(settings, storage, LocalDirVolumes(tmp_path), StandInHub())
+    monkeypatch.setattr("ark_extensions.netdisk.app.IDLE_SECONDS", 0.5)
+    port = free_port()
+    service = listen(app, port)
+    try:
+        await app.settings["tokens"].owner_of("token-alice")
+        desk = await app.settings["office"].desk("alice")
+        head = b"PUT /services/netdisk/dav/f HTTP/1.1\r\nHost: x\r\nAuthorization: token token-alice\r\nContent-Length: 5\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write({"nothing": b"", "half a head": head[:20], "half a body": head + b"ab", "a request before": head + b"abcde"}[sent])
+        came = await asyncio.wait_for(reader.read(), 20)
+        assert came.startswith(b"HTTP/1.1 201" if sent == "a request before" else b"") and (bool(came) == (sent == "a request before"))
+        assert desk.reserved.bytes == 0
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)  # who is there when the service ends
+        await asyncio.wait_for(service.close_all_connections(), 10)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    finally:
+        service.stop()
+        app.settings["office"].close()
+        storage.close()

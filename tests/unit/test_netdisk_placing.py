@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -121,42 +122,42 @@ def test_syncs_at_once_and_one_by_one_say_the_same(tmp_path: Path, monkeypatch: 
             os.close(fd)
 
 
+Then = Callable[["Future[Any]"], None]
+
+
+def ended(act: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """As a thread leaves it."""
+    done: Future[Any] = Future()
+    try:
+        done.set_result(act(*arguments))
+    except Exception as error:
+        done.set_exception(error)
+    return done
+
+
 async def test_who_comes_while_a_batch_is_on_its_way_is_in_the_next(tree: Tree, data: Path) -> None:
-    batches: list[int] = []
-    gates: list[asyncio.Event] = []
-
-    async def run(act: Any, tree: Tree, files: list[Small]) -> Any:
-        batches.append(len(files))
-        gates.append(asyncio.Event())
-        await gates[-1].wait()
-        return act(tree, files)
-
-    queue = Queue(tree, run)
-    waiting = []
-    for number in range(10):
-        waiting.append(asyncio.ensure_future(queue.place(small(str(number)))))
-        await asyncio.sleep(0)
+    begun: list[tuple[Then, Any, Tree, list[Small]]] = []
+    queue = Queue(tree, lambda *arguments: begun.append(arguments))
+    waiting = [queue.place(small(str(number))) for number in range(10)]
     await asyncio.sleep(0)
-    assert batches == [1] * placing.AT_ONCE and not any(done.done() for done in waiting)
-    gates[0].set()
-    await asyncio.wait_for(waiting[0], 10)
-    await asyncio.sleep(0)
-    assert batches[-1] == 10 - placing.AT_ONCE and sum(done.done() for done in waiting) == 1, "nobody is answered before its own batch"
-    for gate in gates:
-        gate.set()
+    assert [len(files) for *_, files in begun] == [1] and not any(done.done() for done in waiting)
+    then, *what = begun[0]
+    then(ended(*what))
+    assert [len(files) for *_, files in begun] == [1, 9]
+    assert [done.done() for done in waiting] == [True] + [False] * 9, "nobody is answered before its own batch"
+    then, *what = begun[1]
+    then(ended(*what))
     assert [placed.path for placed in await asyncio.wait_for(asyncio.gather(*waiting), 10)] == [str(number) for number in range(10)]
-    assert len(os.listdir(data)) == 10
+    assert len(os.listdir(data)) == 10 and len(begun) == 2
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-async def test_nobody_is_left_waiting_between_two_batches(tree: Tree, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+async def test_nobody_is_left_waiting_between_two_batches(tree: Tree) -> None:
     """Who comes in the moment in which a batch has answered, and is not yet over, has a batch too."""
-    monkeypatch.setattr(placing, "AT_ONCE", at_once)
 
-    async def run(act: Any, tree: Tree, files: list[Small]) -> Any:
-        return act(tree, files)
+    def begin(then: Then, *what: Any) -> None:
+        asyncio.get_running_loop().call_soon(then, ended(*what))
 
-    queue = Queue(tree, run)
+    queue = Queue(tree, begin)
 
     async def client(name: str) -> None:
         for number in range(20):
@@ -165,9 +166,15 @@ async def test_nobody_is_left_waiting_between_two_batches(tree: Tree, monkeypatc
     await asyncio.wait_for(asyncio.gather(*(client(name) for name in "abc")), 60)
 
 
-async def test_a_batch_that_breaks_answers_everybody_in_it(tree: Tree) -> None:
-    async def run(*_: Any) -> Any:
+@pytest.mark.parametrize("at_its_beginning", [True, False])
+async def test_a_batch_that_breaks_answers_everybody_in_it(tree: Tree, at_its_beginning: bool) -> None:
+    def breaks(*_: Any) -> Any:
         raise MemoryError
 
-    with pytest.raises(MemoryError):
-        await Queue(tree, run).place(small("a"))
+    def begin(then: Then, *what: Any) -> None:
+        asyncio.get_running_loop().call_soon(then, ended(breaks))
+
+    queue = Queue(tree, breaks if at_its_beginning else begin)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            await asyncio.wait_for(queue.place(small("a")), 10)
