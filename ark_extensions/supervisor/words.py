@@ -72,6 +72,9 @@ CHINESE: dict[str, str] = {
     "VS Code could not be built, so workspaces have JupyterLab only. {why}": "VS Code 构建失败，工作空间只能使用 JupyterLab。{why}",
     "VS Code is missing: workspaces have JupyterLab only. To build it: `make vscode`.": "缺少 VS Code：工作空间只能使用 JupyterLab。构建命令：`make vscode`。",
     "SSH is missing: workspaces cannot be entered by ssh. To have it: `apt-get install openssh-server`.": "缺少 SSH：无法用 ssh 进入工作空间。安装命令：`apt-get install openssh-server`。",
+    "Most of the time goes to VS Code. To begin without it: Ctrl-C, then `make up NO_VSCODE=1`; later: `make vscode`.": (
+        "大部分时间用于构建 VS Code。不想等待时：按 Ctrl-C，然后执行 `make up NO_VSCODE=1`；以后用 `make vscode` 构建。"
+    ),
     "VS Code needs them; to start without it: `make up NO_VSCODE=1`.": "VS Code 需要它们；不使用 VS Code 启动：`make up NO_VSCODE=1`。",
     "Nothing was changed. To go on:": "尚未做任何更改。请先处理以下问题：",
     "a port is a number from 1 to 65535": "端口是 1 到 65535 之间的数字",

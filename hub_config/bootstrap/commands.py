@@ -126,6 +126,10 @@ def set_up(request: Request, built: Environments, wanted: Sequence[str]) -> int:
                 cache=request.cache,
             )
         )
+        if "code_server" in to_build and request.starts:
+            print(
+                phrase("Most of the time goes to VS Code. To begin without it: Ctrl-C, then `make up NO_VSCODE=1`; later: `make vscode`.")
+            )
         for warning in builds.build(to_build, built, steps, python):
             print(f"  • {warning}")
     if not request.sandbox and request.starts:

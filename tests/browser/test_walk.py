@@ -1,10 +1,16 @@
-"""The user's guide from its first line to its last, as a newcomer with a Chinese browser walks it. Its pictures: test-results/."""
+"""The user's guide from its first line to its last, as a newcomer with a Chinese browser walks it. Its pictures: test-results/.
+
+With ``ARK_WALK_LANGUAGE=en`` an English reader walks the English guide; ``-s`` prints what each step took.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -12,12 +18,19 @@ from playwright.sync_api import Locator, Page, expect
 
 from ark_extensions.environments import PROJECT
 from ark_extensions.volumes.local_dir import LocalDirVolumes
+from ark_extensions.web.i18n import translator
 from tests.browser.conftest import SHOTS, Visitor, listen
 from tests.platform import wait_until
 
 Visit = Callable[..., Visitor]
 START_MS = 90_000
 EDITOR_MS = 120_000
+LANGUAGE = os.environ.get("ARK_WALK_LANGUAGE", "zh")
+say = translator(LANGUAGE)
+#: what the guide's code and JupyterLab's corner say, which are not sentences of the console
+ACCURACY = {"zh": "准确率", "en": "accuracy"}[LANGUAGE]
+LEFT = {"zh": "1 小时 5\\d 分|2 小时", "en": "1 h 5\\d min|2 h"}[LANGUAGE]
+STATUS = {"zh": r"^¥\d+\.\d\d · (1 小时 5\d 分钟|2 小时)后停止$", "en": r"^¥\d+\.\d\d · stops in (1 h 5\d min|2 h)$"}[LANGUAGE]
 TITLE = "手写数字"
 TRAIN = "训练.ipynb"
 LOOK = """import os, subprocess
@@ -47,26 +60,43 @@ print("tmp", Path("/tmp/x").exists(), "data", (Path.home() / "data" / "my-digits
 
 
 def test_the_guide_from_its_first_line_to_its_last(visit: Visit) -> None:
-    visitor = visit(sign_in=False, locale="zh-CN")
-    visitor.sign_in()
+    visitor = visit(sign_in=False, locale={"zh": "zh-CN", "en": "en-US"}[LANGUAGE])
+    with step("sign in"):
+        visitor.sign_in()
     visitor.shot("walk-01-signed-in")
-    upload(visitor)
+    with step("upload a file"):
+        upload(visitor)
     name = create(visitor)
-    events(visitor, name)
-    lab = jupyterlab(visitor, name)
+    with step("look at the events"):
+        events(visitor, name)
+    with step("open JupyterLab"):
+        lab = jupyterlab(visitor, name)
+    with step("train in a notebook"):
+        train(visitor, name, lab)
     status_bar(lab)
-    edit_in_vscode(visitor, name, lab)
+    with step("edit in VS Code"):
+        edit_in_vscode(visitor, name, lab)
     lab.close()
     stop_and_start(visitor, name)
-    kept(visitor, name)
-    bill(visitor, name)
-    release_and_restore(visitor, name)
+    with step("find the files again"):
+        kept(visitor, name)
+    with step("stop, and look at the bill"):
+        bill(visitor, name)
+    with step("release and restore"):
+        release_and_restore(visitor, name)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"| {what} | {time.monotonic() - began:.1f} s |")
 
 
 def upload(visitor: Visitor) -> None:
     """1: the netdisk."""
     page = visitor.page
-    page.get_by_role("link", name="网盘").click()
+    page.get_by_role("link", name=say("Netdisk"), exact=True).click()
     expect(page.locator("#nd-note")).not_to_be_empty()
     page.locator("#nd-pick-files").set_input_files([{"name": "说明.txt", "mimeType": "text/plain", "buffer": "你好".encode()}])
     expect(page.locator("#nd-rows")).to_contain_text("说明.txt")
@@ -76,27 +106,33 @@ def upload(visitor: Visitor) -> None:
 def create(visitor: Visitor) -> str:
     """2: the marketplace, the form, and the list in which the new row comes to life without a reload."""
     page = visitor.page
-    page.get_by_role("link", name="算力市场").click()
-    visitor.shot("walk-03-marketplace")
-    page.get_by_role("link", name=re.compile("^使用")).first.click()
-    page.locator("input[name=datasets][value=digits]").check()
-    page.locator("input[name=models][value=digits-mlp]").check()
-    page.locator("input[name=auto_stop_kind][value=after]").check()
-    page.get_by_label("多少小时后停止").fill("2")
-    page.get_by_label("名称", exact=True).fill(TITLE)
-    expect(page.locator("[data-quote=per_hour]")).to_contain_text("¥")
-    expect(page.locator("[data-quote=runway]")).to_contain_text(re.compile(r"\d"))
-    visitor.shot("walk-04-form")
-    page.get_by_role("button", name="创建实例").click()
+    with step("find compute and fill in the form"):
+        fill_in(page, visitor)
+    page.get_by_role("button", name=say("Create"), exact=True).click()
     page.wait_for_url(re.compile(r"/workspaces$"))
     page.evaluate("window.stayed = true")
     row = page.locator(".ws", has_text=TITLE)
     expect(row).to_have_attribute("data-state", re.compile("creating|starting|running"))
     visitor.shot("walk-05-starting")
-    expect(row).to_have_attribute("data-state", "running", timeout=START_MS)
+    with step("the workspace starts"):
+        expect(row).to_have_attribute("data-state", "running", timeout=START_MS)
     assert page.evaluate("window.stayed") is True, "the page was not loaded again"
-    expect(row.locator("time[data-form=left]")).to_have_text(re.compile("1 小时 5\\d 分|2 小时"))
+    expect(row.locator("time[data-form=left]")).to_have_text(re.compile(LEFT))
     return str(row.get_attribute("data-name"))
+
+
+def fill_in(page: Page, visitor: Visitor) -> None:
+    page.get_by_role("link", name=say("Marketplace"), exact=True).click()
+    visitor.shot("walk-03-marketplace")
+    page.get_by_role("link", name=re.compile(f"^{say('Use')}")).first.click()
+    page.locator("input[name=datasets][value=digits]").check()
+    page.locator("input[name=models][value=digits-mlp]").check()
+    page.locator("input[name=auto_stop_kind][value=after]").check()
+    page.get_by_label(say("Hours until it stops")).fill("2")
+    page.get_by_label(say("Name"), exact=True).fill(TITLE)
+    expect(page.locator("[data-quote=per_hour]")).to_contain_text("¥")
+    expect(page.locator("[data-quote=runway]")).to_contain_text(re.compile(r"\d"))
+    visitor.shot("walk-04-form")
 
 
 def events(visitor: Visitor, name: str) -> None:
@@ -104,8 +140,11 @@ def events(visitor: Visitor, name: str) -> None:
     page = visitor.page
     page.locator(f"#ws-{name} [data-events]").click()
     expect(page.locator("#events-body .event").first).to_be_visible()
-    page.get_by_label("高级模式", exact=True).check()
+    page.get_by_label(say("Advanced"), exact=True).check()
     expect(page.locator(".event-raw").first).to_be_visible()
+    window, switch = page.locator("#events-panel").bounding_box(), page.get_by_label(say("Advanced"), exact=True).bounding_box()
+    assert window and switch and window["y"] + window["height"] == 900, "at the bottom of the screen"
+    assert switch["x"] > window["x"] + window["width"] / 2 and switch["y"] < window["y"] + 80, "at the window's top right"
     visitor.shot("walk-06-events")
     page.locator("#events-close").click()
 
@@ -125,17 +164,24 @@ def enter(visitor: Visitor, name: str, editor: str) -> Page:
 
 
 def jupyterlab(visitor: Visitor, name: str) -> Page:
-    """3: the surroundings are as the guide says, a classifier learns, and what it made lies in the netdisk."""
+    """3: the surroundings are as the guide says."""
     page = enter(visitor, name, "JupyterLab")
     listen(page, visitor.problems)
     page.wait_for_selector(".jp-DirListing-item", timeout=EDITOR_MS)
     names = page.locator(".jp-DirListing-itemName").all_inner_texts()
     assert {"data", "imported_datasets", "imported_models"} <= set(names), names
-    card = page.locator(".jp-Launcher-section", has_text="笔记本").locator(".jp-LauncherCard", has_text="VS Code")
+    notebooks = {"zh": "笔记本", "en": "Notebook"}
+    card = page.locator(".jp-Launcher-section", has_text=notebooks.pop(LANGUAGE)).locator(".jp-LauncherCard", has_text="VS Code")
     expect(card.locator("img")).to_be_visible()  # beside the kernels, with its picture
-    expect(page.locator(".jp-Launcher-sectionTitle", has_text="Notebook")).to_have_count(0)
+    for other in notebooks.values():
+        expect(page.locator(".jp-Launcher-sectionTitle", has_text=other)).to_have_count(0)
     shot(page, "walk-07-jupyterlab")
-    guide = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/guide.zh.md").read_text(), re.DOTALL)
+    return page
+
+
+def train(visitor: Visitor, name: str, page: Page) -> None:
+    """3: the cells of the guide, and what they made."""
+    guide = re.findall(r"```python\n(.*?)```", (PROJECT / f"docs/guide.{LANGUAGE}.md").read_text(), re.DOTALL)
     assert len(guide) == 2, "the guide learns in one cell and keeps the model in another"
     output = run_notebook(page, visitor, name, TRAIN, [LOOK, *guide, KEEP], "kept ")
     shot(page, "walk-08-notebook")
@@ -143,16 +189,15 @@ def jupyterlab(visitor: Visitor, name: str) -> Page:
     assert "classes 0 1 2 3 4 5 6 7 8 9" in output
     assert "WRITTEN" not in output and output.count("readonly 30") == 2
     assert "upload 你好 True" in output
-    score = re.search(r"准确率 (0\.\d+)", output)
+    score = re.search(rf"{ACCURACY} (0\.\d+)", output)
     assert score and float(score[1]) > 0.9
     result = json.loads((LocalDirVolumes(visitor.platform.state_dir).netdisk(visitor.name) / "result.json").read_text())
     assert result["files"] == 1797 and result["given"] == "MLPClassifier"
-    return page
 
 
 def status_bar(page: Page) -> None:
     """What it costs and when it stops stands at the bottom of JupyterLab."""
-    expect(page.locator(".ark-Status")).to_have_text(re.compile(r"^¥\d+\.\d\d · (1 小时 5\d 分钟|2 小时)后停止$"))
+    expect(page.locator(".ark-Status")).to_have_text(re.compile(STATUS))
 
 
 def run_notebook(page: Page, visitor: Visitor, name: str, file: str, cells: list[str], last: str) -> str:
@@ -255,23 +300,25 @@ def edit_in_vscode(visitor: Visitor, name: str, lab: Page) -> None:
 def stop_and_start(visitor: Visitor, name: str) -> None:
     """6: the dialog says what is lost."""
     page = visitor.page
-    row_of(page, name).get_by_role("button", name="停止").click()
+    row_of(page, name).get_by_role("button", name=say("Stop")).click()
     dialog = page.locator("#dialog")
-    expect(dialog).to_contain_text("会保留：/home/user 和 ~/data 里的所有文件")
-    expect(dialog).to_contain_text("会丢失")
+    expect(dialog).to_contain_text(say("Kept: everything in /home/user and in ~/data."))
+    expect(dialog).to_contain_text({"zh": "会丢失", "en": "Lost: "}[LANGUAGE])
     expect(dialog).to_contain_text("/tmp")
     visitor.shot("walk-11-stop")
-    dialog.get_by_role("button", name="停止").click()
-    expect(row_of(page, name)).to_have_attribute("data-state", "stopped", timeout=START_MS)
-    row_of(page, name).get_by_role("button", name="启动").click()
-    expect(row_of(page, name)).to_have_attribute("data-state", "running", timeout=START_MS)
+    with step("stop"):
+        dialog.get_by_role("button", name=say("Stop")).click()
+        expect(row_of(page, name)).to_have_attribute("data-state", "stopped", timeout=START_MS)
+    with step("start again"):
+        row_of(page, name).get_by_role("button", name=say("Start")).click()
+        expect(row_of(page, name)).to_have_attribute("data-state", "running", timeout=START_MS)
 
 
 def kept(visitor: Visitor, name: str) -> None:
     """6: files as before, /tmp empty."""
     page = enter(visitor, name, "JupyterLab")
     page.wait_for_selector(".jp-DirListing-item", timeout=EDITOR_MS)
-    assert "准确率 0." in read(page, visitor, name, TRAIN)
+    assert f"{ACCURACY} 0." in read(page, visitor, name, TRAIN)
     assert "answer = 42" in read(page, visitor, name, "note.py")
     output = run_notebook(page, visitor, name, "again.ipynb", [AGAIN], "tmp ")
     assert "tmp False data True" in output
@@ -282,8 +329,8 @@ def kept(visitor: Visitor, name: str) -> None:
 def bill(visitor: Visitor, name: str) -> None:
     """5: two runs, and what they cost has left the wallet when the second is stopped."""
     page = visitor.page
-    row_of(page, name).get_by_role("button", name="停止").click()
-    page.locator("#dialog").get_by_role("button", name="停止").click()
+    row_of(page, name).get_by_role("button", name=say("Stop")).click()
+    page.locator("#dialog").get_by_role("button", name=say("Stop")).click()
     expect(row_of(page, name)).to_have_attribute("data-state", "stopped", timeout=START_MS)
     page = visitor.open("bills")
     expect(page.locator("tbody.bill", has_text=name)).to_have_count(2)
@@ -305,7 +352,7 @@ def release_and_restore(visitor: Visitor, name: str) -> None:
     visitor.shot("walk-15-release")
     page.keyboard.press("Enter")
     expect(row).to_have_attribute("data-state", "released")
-    row.get_by_role("button", name="恢复").click()
+    row.get_by_role("button", name=say("Restore")).click()
     expect(row).to_have_attribute("data-state", "stopped")
     visitor.shot("walk-16-restored")
 

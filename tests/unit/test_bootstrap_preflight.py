@@ -136,6 +136,17 @@ def test_nothing_is_changed_while_a_problem_stands(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("missing", "told"), [(["hub", "code_server"], True), (["hub"], False)])
+def test_who_does_not_want_to_wait_for_vs_code_is_told_how_to_begin_without(
+    missing: list[str], told: bool, request_: Request, good: Facts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "examine", lambda *arguments: good)
+    monkeypatch.setattr(commands.builds, "missing", lambda *arguments, **options: missing)
+    monkeypatch.setattr(commands.builds, "build", lambda *arguments: [])
+    assert commands.set_up(request_, environments(request_.cache), missing) == 0
+    assert ("make up NO_VSCODE=1" in capsys.readouterr().out) is told
+
+
 def test_the_first_start_asks_for_more_disk_than_the_next(request_: Request, tmp_path: Path) -> None:
     environments(tmp_path)
     ((_, _, first),) = preflight._space(request_, ["hub", "workspace"])
