@@ -214,13 +214,26 @@ def test_the_names_that_a_page_uses_are_those_of_the_code(page: Path) -> None:
 def test_the_settings_that_a_page_shows_are_accepted(page: Path) -> None:
     model = importlib.import_module("ark_extensions.settings").Settings
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
-        shown = yaml.safe_load(block)
-        model.model_validate(model(**shown).model_dump())
+        model(**yaml.safe_load(block))  # refuses unknown names and values that cannot be
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_the_examples_of_a_page_are_right(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_the_api_page_lists_the_statuses_that_the_console_answers_with() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \|", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    answered = {status for _, status in importlib.import_module("ark_extensions.console.handlers").STATUS}
+    assert {int(status) for row in rows for status in row.split(",")} == answered
+
+
+def test_the_operators_page_names_every_process() -> None:
+    """Where it says what the supervisor keeps running, and no other."""
+    processes = importlib.import_module("ark_extensions.cli.processes")
+    every = {"proxy", "hub", "console", "netdisk", *processes.LOOPS, processes.SSH}
+    (said,) = re.findall(r"which\s+keeps (.*?) running", (ROOT / "docs" / "operate.md").read_text(), re.DOTALL)
+    assert {name for name in every if re.search(rf"\b{name}\b", said.lower().replace("auto-stop", "autostop"))} == every
 
 
 def test_both_readmes_name_the_same_commands() -> None:
