@@ -27,7 +27,8 @@ from ark_extensions.settings import OAuth, Settings
 from ark_extensions.usecases import users
 from ark_extensions.usecases.identities import shut_out
 from ark_extensions.usecases.ssh_keys import sign_off
-from hub_config.base import storage_of
+from hub_config import origins
+from hub_config.base import CONSOLE, storage_of
 from hub_config.sessions import Sessions, end_what_is_due
 
 #: the file of the secrets directory with what the identity provider knows this Hub by
@@ -79,7 +80,8 @@ class SignsOff(Authenticator):  # type: ignore[misc]  # jupyterhub has no types
         base = getattr(self, "logout_handler", LogoutHandler)
         if app is not None:
             end_what_is_due(app.db, self.open_storage)
-        return [*handlers, ("/logout", type("SignsOutHere", (SignsOut, base), {})), ("/api/users/([^/]+)/sessions", Sessions)]
+        own = [("/logout", type("SignsOutHere", (SignsOut, base), {})), ("/api/users/([^/]+)/sessions", Sessions)]
+        return [*handlers, *own, *origins.handlers()]
 
     async def delete_user(self, user: Any) -> None:
         """An administrator deletes the user: nothing that they hold opens anything any more, and their workspaces stop (the Hub
@@ -94,7 +96,14 @@ class SignsOff(Authenticator):  # type: ignore[misc]  # jupyterhub has no types
 
 
 class SignsOut:
-    """The Hub's sign-out, which ends this user's SSH connections as well."""
+    """The Hub's sign-out, which ends this user's SSH connections as well. A link on another site signs nobody out."""
+
+    async def get(self) -> None:
+        handler: Any = self
+        if origins.from_another_site(handler.request.headers):
+            handler.redirect(CONSOLE)
+            return
+        await super().get()  # type: ignore[misc]
 
     async def handle_logout(self) -> None:
         handler: Any = self

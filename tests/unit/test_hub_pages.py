@@ -39,7 +39,7 @@ PAGES: list[tuple[str, dict[str, Any]]] = [
     ("home.html", {}),
     ("login.html", {"login_error": "Invalid username or password"}),
     ("logout.html", {}),
-    ("not_running.html", {"server_name": "ws1", "spawn_url": "/hub/spawn/a/ws1"}),
+    ("not_running.html", {"server_name": "ws1", "spawn_url": "/hub/spawn/a/ws1?next=%2Fuser%2Fa%2Fws1%2F"}),
     ("not_running.html", {"server_name": "ws1", "failed": True, "failed_message": "raw"}),
     ("not_running.html", {"server_name": ""}),
     ("spawn_pending.html", {"progress_url": "/hub/api/x"}),
