@@ -79,7 +79,7 @@ async def main() -> None:
         log.info("ssh: %d sessions of an earlier gateway had ended with it.", left)
 
     async def measured() -> None:
-        await in_thread(write_metrics, settings.state_dir / "runtime" / "ssh.prom", gateway.tally.metrics(gateway.gauges()))
+        await in_thread(write_metrics, settings.state_dir / "runtime" / "ssh.prom", gateway.metrics())
 
     jobs = [
         Job("ssh keys", ROUND_SECONDS, gateway.authorize),

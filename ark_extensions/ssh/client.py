@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import asyncssh
 
@@ -19,14 +19,15 @@ from ark_extensions.domain.errors import ArkError, NotFound
 from ark_extensions.domain.ssh_access import INNER_PORT
 from ark_extensions.domain.ssh_keys import fingerprint_of
 from ark_extensions.loop import in_thread, utc_now
-from ark_extensions.ssh.admission import place_of
+from ark_extensions.ssh.admission import Admission, place_of
+from ark_extensions.ssh.connector import Connector
 from ark_extensions.ssh.forwarding import Downstream, Traffic, joined
+from ark_extensions.ssh.starting import Starter
+from ark_extensions.ssh.tally import Tally
+from ark_extensions.storage import Storage
 from ark_extensions.usecases.identifiers import new_id
 from ark_extensions.usecases.ssh_keys import KeyHolder, key_holder
 from ark_extensions.usecases.ssh_sessions import SessionOpened, Target
-
-if TYPE_CHECKING:
-    from ark_extensions.ssh.gateway import Gateway
 
 log = logging.getLogger("ark")
 
@@ -54,9 +55,25 @@ class LiveSession:
         self.pipe: Downstream | None = None
 
 
+@dataclass
+class Shared:
+    """What all clients of one gateway share. ``clients``: those whose connection is open, signed in or not."""
+
+    storage: Storage
+    connector: Connector
+    admission: Admission
+    starter: Starter
+    sessions_max: int
+    tally: Tally = field(default_factory=Tally)
+    clients: set[Client] = field(default_factory=set)
+
+    def sessions_of(self, owner: str) -> int:
+        return sum(len(client.sessions) for client in self.clients if client.holder is not None and client.holder.owner == owner)
+
+
 class Client(asyncssh.SSHServer):
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._admitted, self._gone = True, False
         self._tried: dict[str, KeyHolder | None] = {}
         self._offered: tuple[str, KeyHolder] | None = None
@@ -72,13 +89,13 @@ class Client(asyncssh.SSHServer):
         self.connection = conn
         peer = conn.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        self._gateway.clients.add(self)
+        self._shared.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave(signed_in=False)
         if self.holder is None:
             self._refused("no_key" if not self._tried else "no_signature" if self._offered else "unknown_key")
-        self._gateway.clients.discard(self)
+        self._shared.clients.discard(self)
         self._gone = True
         for session in list(self.sessions.values()):
             if session.pipe is not None:
@@ -104,7 +121,7 @@ class Client(asyncssh.SSHServer):
                     "Too many keys were tried. Name the right one: ssh -o IdentitiesOnly=yes -i FILE, or in ~/.ssh/config",
                 )
                 return False
-            self._tried[fingerprint] = await in_thread(key_holder, self._gateway.storage, fingerprint=fingerprint)
+            self._tried[fingerprint] = await in_thread(key_holder, self._shared.storage, fingerprint=fingerprint)
             if not self._is_mine(fingerprint):
                 self._refused("unknown_key" if self._tried[fingerprint] is None else "foreign_key", fingerprint)
         holder = self._tried[fingerprint]
@@ -122,23 +139,23 @@ class Client(asyncssh.SSHServer):
         self.fingerprint, self.holder = self._offered
         self.since = utc_now()
         self._leave(signed_in=True)
-        tally = self._gateway.tally
+        tally = self._shared.tally
         tally.report.used[self.holder.key_id] = self.since
         tally.totals["signed_in"] += 1
 
     def _leave(self, *, signed_in: bool) -> None:
         if self._admitted:
             self._admitted = False
-            self._gateway.admission.left(place_of(self.address), time.monotonic(), signed_in=signed_in)
+            self._shared.admission.left(place_of(self.address), time.monotonic(), signed_in=signed_in)
 
     def _refused(self, reason: str, fingerprint: str = "", workspace: str = "") -> None:
-        self._gateway.tally.refused(
+        self._shared.tally.refused(
             reason, address=self.address, now=utc_now(), user=self.user, fingerprint=fingerprint or self.fingerprint, workspace=workspace
         )
 
     def kept_alive(self) -> None:
         """The client has answered a keep-alive."""
-        self._gateway.tally.totals["keepalives_answered"] += 1
+        self._shared.tally.totals["keepalives_answered"] += 1
 
     # what a client may ask
 
@@ -173,7 +190,7 @@ class Client(asyncssh.SSHServer):
         if port != INNER_PORT:
             self._refused("port", workspace=name)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, ONLY_PORT_22.format(port=port))
-        if (count := self._gateway.sessions_of(self.holder.owner)) >= self._gateway.sessions_max:
+        if (count := self._shared.sessions_of(self.holder.owner)) >= self._shared.sessions_max:
             self._refused("too_many_sessions", workspace=name)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, TOO_MANY.format(count=count))
         session = LiveSession("", utc_now())
@@ -195,13 +212,13 @@ class Client(asyncssh.SSHServer):
     async def _target(self, name: str) -> Target:
         assert self.holder is not None
         try:
-            return await self._gateway.starter.running(self.holder.owner, name)
+            return await self._shared.starter.running(self.holder.owner, name)
         except ArkError as refusal:
             self._refused("no_workspace" if isinstance(refusal, NotFound) else refusal.code, workspace=name)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(refusal)) from None
 
     async def _dial(self, session: LiveSession, target: Target, name: str) -> Downstream:
-        connector = self._gateway.connector
+        connector = self._shared.connector
         await in_thread(connector.authorize, target.workspace_id, target.launch_id, target.authorized_keys)
         try:
             opening = joined(lambda made: connector.dial(target, made), session.traffic, lambda: self._session_closed(session.id))
@@ -214,7 +231,7 @@ class Client(asyncssh.SSHServer):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "The connection has ended.")
         assert self.holder is not None
         session.pipe = pipe
-        tally, now = self._gateway.tally, utc_now()
+        tally, now = self._shared.tally, utc_now()
         opened = SessionOpened(session.id, target.workspace_id, self.holder.owner, self.fingerprint, self.address, now)
         tally.report.opened.append(opened)
         log.info(
@@ -231,6 +248,6 @@ class Client(asyncssh.SSHServer):
     def _session_closed(self, session_id: str) -> None:
         session = self.sessions.pop(session_id, None)
         if session is not None and session.workspace_id:
-            self._gateway.tally.totals["bytes"] += session.traffic.moved
-            self._gateway.tally.report.closed[session_id] = utc_now()
+            self._shared.tally.totals["bytes"] += session.traffic.moved
+            self._shared.tally.report.closed[session_id] = utc_now()
             log.info("ssh: session=%s workspace=%s bytes=%d ended", session_id, session.workspace_id, session.traffic.moved)

@@ -17,10 +17,9 @@ from ark_extensions.domain.ssh_access import is_work
 from ark_extensions.domain.ssh_keys import SIGNATURES
 from ark_extensions.loop import in_thread, utc_now
 from ark_extensions.ssh.admission import Admission, place_of
-from ark_extensions.ssh.client import Client
+from ark_extensions.ssh.client import Client, Shared
 from ark_extensions.ssh.connector import Connector
 from ark_extensions.ssh.starting import Starter
-from ark_extensions.ssh.tally import Tally
 from ark_extensions.ssh.wire import GatewayConnection
 from ark_extensions.storage import Storage
 from ark_extensions.usecases.ssh_keys import void_connections
@@ -48,14 +47,11 @@ class Gateway:
         admission: Admission,
         sessions_max: int,
         starter: Starter,
-        look_seconds: float = 60.0,
-        keepalive_seconds: float = 60.0,
+        look_seconds: float,
+        keepalive_seconds: float,
     ) -> None:
-        self.storage, self.connector, self.admission = storage, connector, admission
-        self.sessions_max, self.starter, self.look_seconds = sessions_max, starter, look_seconds
-        self._keepalive_seconds = keepalive_seconds
-        self.tally = Tally()
-        self.clients: set[Client] = set()
+        self._shared = Shared(storage, connector, admission, starter, sessions_max)
+        self._look_seconds, self._keepalive_seconds = look_seconds, keepalive_seconds
         self._key = key
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._listeners: list[socket.socket] = []
@@ -63,7 +59,7 @@ class Gateway:
 
     async def _make_options(self) -> asyncssh.SSHServerConnectionOptions:
         return await asyncssh.SSHServerConnectionOptions.construct(
-            server_factory=lambda: Client(self),
+            server_factory=lambda: Client(self._shared),
             server_host_keys=[self._key],
             encryption_algs=CIPHERS,
             signature_algs=SIGNATURES,
@@ -112,7 +108,7 @@ class Gateway:
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
         self._listeners = []
-        for client in list(self.clients):
+        for client in list(self._shared.clients):
             if client.connection is not None:
                 client.connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The gateway is restarted. Connect again.")
 
@@ -126,7 +122,7 @@ class Gateway:
                 log.warning("ssh: a connection could not be accepted: %s", error)
                 return
             connection.setblocking(False)
-            reason = self.admission.admit(place_of(str(peer[0])), time.monotonic())
+            reason = self._shared.admission.admit(place_of(str(peer[0])), time.monotonic())
             if reason is not None:
                 self._turn_away(connection, str(peer[0]), reason)
                 continue
@@ -135,7 +131,7 @@ class Gateway:
             task.add_done_callback(self._accepting.discard)
 
     def _turn_away(self, connection: socket.socket, address: str, reason: str) -> None:
-        self.tally.refused(reason, address=address, now=utc_now())
+        self._shared.tally.refused(reason, address=address, now=utc_now())
         try:
             connection.send(NOT_NOW)
         except OSError:
@@ -155,46 +151,43 @@ class Gateway:
             await loop.connect_accepted_socket(protocol, connection)
         except OSError:
             connection.close()
-            if not any(client.connection is one for client in self.clients for one in made):
-                self.admission.left(place_of(address), time.monotonic(), signed_in=False)
+            if not any(client.connection is one for client in self._shared.clients for one in made):
+                self._shared.admission.left(place_of(address), time.monotonic(), signed_in=False)
 
     # rounds
-
-    def sessions_of(self, owner: str) -> int:
-        return sum(len(client.sessions) for client in self.clients if client.holder is not None and client.holder.owner == owner)
 
     async def report(self) -> None:
         """Tell the database what has happened."""
         self._look_at_traffic()
-        report = self.tally.take()
+        report = self._shared.tally.take()
         if not report:
             return
         try:
-            await in_thread(record_gateway, self.storage, report=report)
+            await in_thread(record_gateway, self._shared.storage, report=report)
         except BaseException:
-            self.tally.give_back(report)
+            self._shared.tally.give_back(report)
             raise
 
     def _look_at_traffic(self) -> None:
         now, clock = utc_now(), time.monotonic()
-        for client in self.clients:
+        for client in self._shared.clients:
             for session in client.sessions.values():
                 span = clock - session.counted_at
-                if not session.workspace_id or span < self.look_seconds:
+                if not session.workspace_id or span < self._look_seconds:
                     continue
                 if is_work(session.traffic.moved - session.counted, span):
                     session.worked_at = now
                 session.counted, session.counted_at = session.traffic.moved, clock
-                self.tally.report.seen[session.id] = (now, session.worked_at)
+                self._shared.tally.report.seen[session.id] = (now, session.worked_at)
 
     async def end_void(self) -> str | None:
         """End the connections whose key is gone or whose user signed off."""
-        live = {(c.holder.key_id, c.holder.owner, c.since): c for c in self.clients if c.holder is not None}
+        live = {(c.holder.key_id, c.holder.owner, c.since): c for c in self._shared.clients if c.holder is not None}
         if not live:
             return None
-        void = await in_thread(void_connections, self.storage, opened=list(live))
+        void = await in_thread(void_connections, self._shared.storage, opened=list(live))
         ended = 0
-        for client in list(self.clients):
+        for client in list(self._shared.clients):
             if client.holder is not None and (client.holder.key_id, client.holder.owner, client.since) in void and client.connection:
                 client.connection.disconnect(asyncssh.DISC_BY_APPLICATION, KEY_GONE)
                 ended += 1
@@ -202,16 +195,17 @@ class Gateway:
 
     async def authorize(self) -> None:
         """Write changed keys to the workspaces that run."""
-        targets = await in_thread(running_targets, self.storage)
+        targets = await in_thread(running_targets, self._shared.storage)
 
         def write() -> None:
             for target in targets:
-                self.connector.authorize(target.workspace_id, target.launch_id, target.authorized_keys)
-            self.connector.forget_all_but({target.workspace_id for target in targets})
+                self._shared.connector.authorize(target.workspace_id, target.launch_id, target.authorized_keys)
+            self._shared.connector.forget_all_but({target.workspace_id for target in targets})
 
         await in_thread(write)
 
-    def gauges(self) -> dict[str, int]:
-        signed_in = sum(1 for client in self.clients if client.holder is not None)
-        sessions = sum(len(client.sessions) for client in self.clients)
-        return {"connections": signed_in, "unauthenticated": self.admission.unauthenticated, "open_sessions": sessions}
+    def metrics(self) -> str:
+        signed_in = sum(1 for client in self._shared.clients if client.holder is not None)
+        sessions = sum(len(client.sessions) for client in self._shared.clients)
+        unauthenticated = self._shared.admission.unauthenticated
+        return self._shared.tally.metrics({"connections": signed_in, "unauthenticated": unauthenticated, "open_sessions": sessions})
