@@ -1,6 +1,6 @@
 """Who may begin to speak: limits that hold before any key is looked at. Pure, the time is an argument.
 
-Each address has a purse of attempts that refills slowly; an attempt that ends signed in is given back, so that two
+Each address has an allowance of attempts that refills slowly; an attempt that ends signed in is given back, so that two
 hundred sessions of a class behind one address cost nothing while ten thousand bad ones end at the door.
 """
 
@@ -30,7 +30,7 @@ def place_of(address: str) -> str:
 
 
 @dataclass
-class _Purse:
+class _Allowance:
     left: float
     at: float
 
@@ -40,17 +40,17 @@ class Admission:
 
     def __init__(self, *, per_minute: int, unauthenticated_max: int) -> None:
         self._per_minute, self._max = per_minute, unauthenticated_max
-        self._purses: OrderedDict[str, _Purse] = OrderedDict()
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
         self.unauthenticated = 0
 
     def admit(self, place: str, now: float) -> str | None:
         """None: it may speak, and counts as unauthenticated until `left`. Otherwise why not."""
         if self.unauthenticated >= self._max:
             return TOO_MANY_ALL
-        purse = self._purse(place, now)
-        if purse.left < 1:
+        allowance = self._allowance(place, now)
+        if allowance.left < 1:
             return TOO_MANY_HERE
-        purse.left -= 1
+        allowance.left -= 1
         self.unauthenticated += 1
         return None
 
@@ -58,14 +58,14 @@ class Admission:
         """It is signed in now, or gone without; to be called once for each that was admitted."""
         self.unauthenticated -= 1
         if signed_in:
-            purse = self._purse(place, now)
-            purse.left = min(purse.left + 1, self._per_minute)
+            allowance = self._allowance(place, now)
+            allowance.left = min(allowance.left + 1, self._per_minute)
 
-    def _purse(self, place: str, now: float) -> _Purse:
-        purse = self._purses.pop(place, None) or _Purse(self._per_minute, now)
-        purse.left = min(purse.left + (now - purse.at) * self._per_minute / 60, self._per_minute)
-        purse.at = now
-        self._purses[place] = purse
-        while len(self._purses) > ADDRESSES_MAX:
-            self._purses.popitem(last=False)
-        return purse
+    def _allowance(self, place: str, now: float) -> _Allowance:
+        allowance = self._allowances.pop(place, None) or _Allowance(self._per_minute, now)
+        allowance.left = min(allowance.left + (now - allowance.at) * self._per_minute / 60, self._per_minute)
+        allowance.at = now
+        self._allowances[place] = allowance
+        while len(self._allowances) > ADDRESSES_MAX:
+            self._allowances.popitem(last=False)
+        return allowance

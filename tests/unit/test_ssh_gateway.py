@@ -50,7 +50,7 @@ def test_memory_of_addresses_is_bounded() -> None:
     for n in range(ADDRESSES_MAX + 500):
         if admission.admit(f"a{n}", 0.0) is None:
             admission.left(f"a{n}", 0.0, signed_in=False)
-    assert len(admission._purses) == ADDRESSES_MAX
+    assert len(admission._allowances) == ADDRESSES_MAX
 
 
 @pytest.mark.parametrize(
