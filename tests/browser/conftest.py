@@ -42,6 +42,18 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def selling(request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """A second installation: it sells the machine's compute by the month, takes it back and takes transfers."""
+    payments = {"providers": ["manual"], "manual_instructions": "Account 6222 0000, Bank of Testing"}
+    made = Platform(settings={"payments": payments, "term_conversion_percent": 80})
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close(keep_logs=request.session.testsfailed > 0)
+
+
 @dataclass
 class Visitor:
     """A person at the browser. ``problems``: what the page's console complained of, but for answers that were refused."""

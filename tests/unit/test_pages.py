@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ark_extensions.console.pages import bills, frame, look, notices
+from ark_extensions.console.pages.create import Prefill
 from ark_extensions.console.pages.market import Filters, matching
 from ark_extensions.console.pages.words import BROWSER_WORDS, CLOSE_REASONS, STATES
 from ark_extensions.console.pages.workspaces import raw
@@ -199,3 +201,14 @@ def test_a_refusal_on_a_page_names_the_installations_currency() -> None:
     error = Conflict("You can pay in between {least_micros} and {most_micros} at once.", least_micros=1_000_000, most_micros=2_500_000)
     assert look.error_sentence(error, 409, "en", "EUR") == "You can pay in between €1.00 and €2.50 at once."
     assert "¥" not in look.error_sentence(error, 409, "zh", "USD")
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_the_form_of_a_workspace_opens_though_all_compute_is_sold_out(free: int) -> None:
+    image = SimpleNamespace(id="python", name="Python", framework="", description="", size_bytes=1)
+    html = look.environment("en", "CNY").get_template("create.html").render(
+        **web_frame.around(WalletView(0, 0, None), admin=False), now=NOW, me="alice", admin=False, notices=[], theme="auto",
+        section="workspaces", xsrf="x", here="/", chosen=Prefill(), assets=[], offers=[OfferView(OFFER, 100_000, "hour", "p1", free, 2)],
+        images=[image], disks=[], default_disk=0, datasets=[], models=[],
+    )  # fmt: skip
+    assert re.search(r'name="offer" value="cpu-1" checked', html), "one is chosen: its price is shown, and that none is free"

@@ -6,7 +6,8 @@ import { changed, link, prefix, say, signInLink, word } from "./page.js";
 
 /** Where a refusal can be mended, if there is such a place. */
 const ways = {
-  insufficient_balance: () => link(`${prefix}/recharge`, word("recharge")),
+  // an operator reads of somebody else's wallet
+  insufficient_balance: () => (location.pathname.startsWith(`${prefix}/admin/`) ? "" : link(`${prefix}/recharge`, word("recharge"))),
   unauthenticated: signInLink,
 };
 
@@ -16,6 +17,9 @@ export function tell(place, error) {
   if (ways[error.code]) place.append(" ", ways[error.code]());
   place.hidden = false;
 }
+
+/** Say a refusal where no form stands for it. */
+export const refuse = (error) => say(error.message, { alert: true, way: ways[error.code]?.() });
 
 export function clearErrors(form) {
   form.querySelectorAll("[data-error-for]").forEach((e) => e.replaceChildren());
@@ -34,11 +38,11 @@ export function showError(form, error, { focus = true } = {}) {
       tell(alert, error);
       if (focus) alert.scrollIntoView({ block: "nearest" });
     } else {
-      say(error.message, { alert: true, way: ways[error.code]?.() });
+      refuse(error);
     }
     return false;
   }
-  place.textContent = error.message;
+  tell(place, error);
   place.closest("details")?.setAttribute("open", "");
   const named = [...form.querySelectorAll(`[name="${CSS.escape(field)}"], [name^="${CSS.escape(field)}_"]`)];
   const control = named.find((c) => c.checked) ?? named[0];
@@ -108,7 +112,7 @@ async function sendButton(button) {
     if (button.dataset.refresh) refreshPart(button.dataset.refresh);
     if ("reload" in button.dataset) setTimeout(() => location.reload(), 1200);
   } else {
-    say(answer.error.message, { alert: true, way: ways[answer.error.code]?.() });
+    refuse(answer.error);
   }
   document.dispatchEvent(new CustomEvent("ark:written", { detail: { path: button.dataset.path } }));
   changed();

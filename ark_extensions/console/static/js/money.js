@@ -1,7 +1,7 @@
 // Money's own ways: the total of a term while one chooses, going on to a payment page, codes that are shown once.
 
 import { send } from "./api.js";
-import { after } from "./forms.js";
+import { after, refuse } from "./forms.js";
 import { copy } from "./frame.js";
 import { amount, changed, money, prefix, say, word } from "./page.js";
 import { writeTimes } from "./times.js";
@@ -39,7 +39,7 @@ async function renewal(box) {
     say(word(box.checked ? "auto_renew_on" : "auto_renew_off"));
   } else {
     box.checked = !box.checked;
-    say(answer.error.message, { alert: true });
+    refuse(answer.error);
   }
   changed();
 }
@@ -52,6 +52,10 @@ document.addEventListener("input", (event) => {
 
 after.pay = (form, data) => {
   if (!data.pay_url) return false;
+  // on a slow network the page stays for a while: who presses again would begin a second payment
+  const button = form.querySelector("[type=submit]");
+  button.disabled = true;
+  addEventListener("pageshow", () => { button.disabled = false; }, { once: true });
   location.assign(data.pay_url);
   return true;
 };

@@ -2,6 +2,7 @@
 
 import { send } from "./api.js";
 import { localOf } from "./fields.js";
+import { refuse } from "./forms.js";
 import { changed, locale, now, prefix, say, word, xsrf } from "./page.js";
 import { writeTimes } from "./times.js";
 import { eventsPanel } from "./events.js";
@@ -157,7 +158,7 @@ async function extend(row, minutes) {
 async function change(row, body, done) {
   const answer = await send("PATCH", `workspaces/${row.dataset.name}`, body);
   if (answer.ok) say(word(done, { name: row.dataset.title }));
-  else say(answer.error.message, { alert: true });
+  else refuse(answer.error);
   refresh(row.dataset.name);
   changed();
   return answer;
