@@ -34,7 +34,8 @@ async def carry_out(hub: StopsServers, orders: Sequence[StopOrder]) -> list[Stop
             try:
                 await hub.stop_server(order.owner, order.name)
             except Exception as error:
-                log.warning("%s/%s could not be stopped now (%s: %s).", order.owner, order.name, type(error).__name__, error)
+                who = (order.workspace_id, order.owner, order.name)
+                log.warning("workspace=%s %s/%s could not be stopped now (%s: %s).", *who, type(error).__name__, error)
                 return order
         return None
 

@@ -41,13 +41,13 @@ async def start(ark: Console, principal: Principal, view: WorkspaceView) -> None
             await hub.start_server(view.owner, view.name, view.id)
             return
         except Unanswered as error:
-            log.warning("start of %s/%s: %s", view.owner, view.name, error)
+            log.warning("workspace=%s start of %s/%s: %s", view.id, view.owner, view.name, error)
             return
         except ArkError as error:
             if error.code == "hub_pending" and attempt < BUSY_TRIES:
                 await asyncio.sleep(BUSY_PAUSE_SECONDS)
                 continue
-            log.info("start of %s/%s refused: %s", view.owner, view.name, error)
+            log.info("workspace=%s start of %s/%s refused: %s", view.id, view.owner, view.name, error)
             message = Sentence(error.msgid, error.params)
             await ark.use(start_failed, owner=view.owner, name=view.name, message=message, now=ark.clock())
             return

@@ -55,7 +55,8 @@ async def mend_suspects(storage: Storage, hub: KnowsServers, *, now: datetime) -
                     return True
                 sentence = await in_thread(mend, storage, suspect=suspect, hub_state=state, now=now)
             except Exception as error:
-                log.warning("%s/%s stays in doubt (%s: %s).", suspect.owner, suspect.name, type(error).__name__, error)
+                who = (suspect.workspace_id, suspect.owner, suspect.name)
+                log.warning("workspace=%s %s/%s stays in doubt (%s: %s).", *who, type(error).__name__, error)
                 return False
         return sentence is not None
 

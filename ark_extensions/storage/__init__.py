@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ _BEGIN_WRITING = f"BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})"
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 #: where a connection of PostgreSQL keeps its driver's cursor
 _CURSOR = "cursor"
+#: where a connection keeps what is done after its unit of work
+_THEN = "then"
 #: PostgreSQL ends a unit of work that does nothing for so long, in seconds
 IDLE_SECONDS = 30
 
@@ -110,6 +112,11 @@ def driver_cursor(connection: Connection) -> Iterator[Any]:
         cursor.close()
 
 
+def after_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """Do this when the unit of work has been committed; never, when it was rolled back or the commit failed."""
+    connection.info[_THEN].append(act)
+
+
 class Storage:
     """One database. ``url`` is a SQLAlchemy URL; the schema is expected to be at head (`migrate`)."""
 
@@ -130,8 +137,12 @@ class Storage:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One unit of work, alone: what it reads cannot change before it commits, as SQLite's write lock has it."""
+        then: list[Callable[[], None]] = []
         with self._writer.begin() as connection:
+            connection.info[_THEN] = then
             yield connection
+        for act in then:
+            act()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

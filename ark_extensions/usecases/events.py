@@ -6,12 +6,13 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, event, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from ark_extensions.domain.errors import NotFound
-from ark_extensions.storage import Storage
+from ark_extensions.storage import Storage, after_commit
 from ark_extensions.storage.tables import events, workspaces
 from ark_extensions.usecases.views import EventView, Page, Sentence
 
@@ -23,8 +24,6 @@ DETAIL_MAX_CHARS = 16_000
 _INSERT = events.insert()
 #: what of an event's detail stands in the log
 SHORT = ("launch_id", "node", "price_version", "reason", "exit_code", "code", "pod", "request_id")
-#: where a connection keeps the lines of its unit of work
-UNTOLD = "ark lines"
 LEVELS = {"warning": logging.WARNING, "error": logging.WARNING}
 
 
@@ -49,19 +48,7 @@ def emit(
     connection.execute(_INSERT, {"workspace_id": workspace_id, "owner": owner, "at": at, "actor": actor, **said})
     line = log_line(workspace_id, owner, kind, message, actor, detail or {})
     level = LEVELS.get(severity, logging.INFO)
-    if not event.contains(connection.engine, "commit", _tell):
-        event.listen(connection.engine, "commit", _tell)
-        event.listen(connection.engine, "rollback", _forget)
-    connection.info.setdefault(UNTOLD, []).append((level, line))
-
-
-def _tell(connection: Connection) -> None:
-    for level, line in connection.info.pop(UNTOLD, ()):
-        log.log(level, "%s", line)
-
-
-def _forget(connection: Connection) -> None:
-    connection.info.pop(UNTOLD, None)
+    after_commit(connection, partial(log.log, level, "%s", line))
 
 
 def log_line(workspace_id: str, owner: str, kind: str, message: Sentence, actor: str, detail: Mapping[str, Any]) -> str:

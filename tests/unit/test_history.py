@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from ark_extensions.cli.logs import read_logs
 from ark_extensions.domain.errors import NotFound
@@ -49,6 +50,24 @@ def test_only_what_is_committed_is_told(storage: Storage, caplog: pytest.LogCapt
         emit(connection, workspace_id=workspace_id, owner="alice", at=T0, kind="stopped", message=Sentence("Stopped."))
         raise RuntimeError
     assert not caplog.records
+
+
+def test_what_could_not_be_committed_is_not_told(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk is found at the commit itself: the act is undone, and the log must not say that it happened."""
+    caplog.set_level(logging.INFO, logger="ark")
+    workspace_id, _, _ = launch(storage, T0)
+    with storage.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("CREATE TABLE child (of INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+    caplog.clear()
+    with pytest.raises(IntegrityError), storage.write() as connection:
+        emit(connection, workspace_id=workspace_id, owner="alice", at=T0, kind="stopped", message=Sentence("Stopped."))
+        connection.exec_driver_sql("INSERT INTO child VALUES (1)")
+    assert not caplog.records and "stopped" not in {step.kind for step in history(storage, workspace=workspace_id).steps}
+    with storage.write() as connection:
+        emit(connection, workspace_id=workspace_id, owner="alice", at=T0, kind="renamed", message=Sentence("Renamed."))
+        assert not caplog.records, "not before the commit"
+    assert [record.getMessage().split()[1] for record in caplog.records] == ["event=renamed"]
 
 
 def test_what_is_on_record_is_put_in_order(storage: Storage) -> None:
