@@ -243,15 +243,16 @@ class Stage:
             return False
 
 
-def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str]) -> Settings:
+def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str], more: Mapping[str, Any]) -> Settings:
     state = directory / "state"
     (state / "secrets").mkdir(parents=True)
     keys = {"stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET, "voucher_key": "v" * 64}
     for name, value in {**keys, **secrets}.items():
         (state / "secrets" / name).write_text(value)
-    text = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports, "payments": PAYMENTS}
+    text: dict[str, Any] = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports, "payments": PAYMENTS}
+    text |= more
     (state / "ark.yaml").write_text(json.dumps(text))  # JSON is YAML
-    return Settings(**text)  # type: ignore[arg-type]
+    return Settings(**text)
 
 
 def _fill(storage: Storage) -> None:
@@ -273,11 +274,12 @@ def _fill(storage: Storage) -> None:
         )
 
 
-def _start_hub(stage: Stage) -> None:
-    (stage.directory / "hub_config.py").write_text(HUB_CONFIG)
+def _start_hub(stage: Stage, more: str) -> None:
+    (stage.directory / "hub_config_of_stage.py").write_text(HUB_CONFIG + more)
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
+        "ARK_STATE_DIR": str(stage.directory / "state"),
         "STAGE_ROOT": str(ROOT),
         "STAGE_PUBLIC_PORT": str(free_port()),
         "STAGE_HUB_PORT": str(stage.hub_port),
@@ -288,7 +290,7 @@ def _start_hub(stage: Stage) -> None:
         "STAGE_DATABASE": stage.settings.resolved_database_url,
         "STAGE_TOKENS": str(stage.directory / "server-tokens"),
     }
-    command = [sys.executable, "-m", "jupyterhub", "-f", str(stage.directory / "hub_config.py")]
+    command = [sys.executable, "-m", "jupyterhub", "-f", str(stage.directory / "hub_config_of_stage.py")]
     with (stage.directory / "hub.log").open("ab") as log:
         stage.processes["hub"] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=stage.directory)
 
@@ -307,21 +309,22 @@ def _console_answers(stage: Stage) -> bool:
 
 
 @contextmanager
-def running_stage() -> Iterator[Stage]:
+def running_stage(*, hub_config: str = "", **settings: Any) -> Iterator[Stage]:
+    """``hub_config``, ``settings``: what comes after the stage's own."""
     with tempfile.TemporaryDirectory(prefix="ark-console-") as name:
         directory = Path(name)
         (directory / "server-tokens").mkdir()
         ports = {"hub": free_port(), "console": free_port(), "proxy_api": free_port()}
         tokens = {key: f"{key}-" + os.urandom(16).hex() for key in ("console", "other", "setup")}
         own = {"console_token": tokens["console"], "cookie_secret": os.urandom(32).hex()}
-        settings = _state(directory, ports, own)
-        migrate(settings.resolved_database_url)
-        storage = Storage(settings.resolved_database_url)
+        made = _state(directory, ports, own, settings)
+        migrate(made.resolved_database_url)
+        storage = Storage(made.resolved_database_url)
         _fill(storage)
-        stage = Stage(ports["hub"], ports["console"], directory, settings, storage, tokens)
+        stage = Stage(ports["hub"], ports["console"], directory, made, storage, tokens)
         try:
             stage.start_console()
-            _start_hub(stage)
+            _start_hub(stage, hub_config)
             until(functools.partial(_hub_answers, stage), seconds=60)
             until(functools.partial(_console_answers, stage), seconds=60)
             yield stage

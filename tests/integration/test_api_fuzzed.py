@@ -1,5 +1,5 @@
 """The API against its own OpenAPI document, with input that nobody would think of (schemathesis): no answer is a 5xx, and every
-status, content type and body is as documented. Seeded, so that a failure comes again.
+status, content type and body is as documented. Seeded, so that a failure comes again. Where workspaces are pods: test_attack_pods.py.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ LEFT_OUT = "/events/stream$"
 @pytest.mark.parametrize("who", ["user", "administrator"])
 def test_every_answer_is_as_documented(stage: Stage, tmp_path: Path, who: str) -> None:
     user = ADMIN if who == "administrator" else f"fuzz-{uuid.uuid4().hex[:6]}"
-    token = stage.user(user)
+    stage.user(user)
     assert stage.order(user, name="ws").status == 201
+    fuzz(stage, tmp_path, user, seconds=SECONDS)
+
+
+def fuzz(stage: Stage, tmp_path: Path, user: str, *, seconds: int) -> None:
     base = f"http://127.0.0.1:{stage.console_port}/services/console/api/v1"
     command = [
         sys.executable,
@@ -36,7 +40,7 @@ def test_every_answer_is_as_documented(stage: Stage, tmp_path: Path, who: str) -
         "--url",
         base,
         "--header",
-        f"Authorization: token {token}",
+        f"Authorization: token {stage.user(user)}",
     ]
     command += [
         "--checks",
@@ -48,9 +52,9 @@ def test_every_answer_is_as_documented(stage: Stage, tmp_path: Path, who: str) -
         "--seed",
         "1",
         "--max-time",
-        str(SECONDS),
+        str(seconds),
     ]
     command += ["--max-examples", "20", "--continue-on-failure", "--no-shrink", "--request-timeout", "20", "--warnings", "off"]
     command += ["--generation-database", "none", "--suppress-health-check", "all", "--no-color"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS + 100)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=seconds + 100)
     assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2000:]

@@ -188,7 +188,8 @@ def test_two_thousand_half_said_requests_hold_nobody_up(attacked: Platform, name
 
 
 def test_two_hundred_bodies_that_do_not_come_hold_nobody_up(attacked: Platform) -> None:
-    for path in (b"/hub/login", b"/services/console/api/v1/workspaces", b"/services/netdisk/api/v1/folders"):
+    callback = b"/services/console/api/v1/payments/stripe/callback"  # the one address of ours that anybody may write to
+    for path in (b"/hub/login", b"/services/console/api/v1/workspaces", callback, b"/services/netdisk/api/v1/folders"):
         with held(attacked.port, 200, b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"):
             assert attacked.answers()
     assert attacked.answers()

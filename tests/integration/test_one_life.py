@@ -33,6 +33,7 @@ KEYS = {
     "stripe_secret_key": "sk_test_1a2b3c4d5e6f7g8h9i0j",
     "stripe_webhook_secret": "whsec_0f9e8d7c6b5a4f3e2d1c",
     "webhook_secret": "the-webhooks-own-secret-77aa",
+    "smtp_password": "the-mail-servers-password-31bc",
 }
 
 
@@ -54,6 +55,7 @@ def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "settle_interval_seconds": 1,
         "payments": {"providers": ["stripe"]},
         "webhook_url": f"http://127.0.0.1:{free_port()}/",
+        "mail": {"host": "127.0.0.1", "port": free_port(), "sender": "ark@example.org", "user": "ark"},
     }
     with ExitStack() as stack:
         server = None if postgresql.missing() else stack.enter_context(postgresql.server())
@@ -74,6 +76,7 @@ def live(platform: Platform, directory: Path, server: postgresql.Server | None) 
     browser = Browser(platform)
     browser.sign_in(someone.name, password)
     browser.go("GET", "/services/console/")
+    someone.api("PATCH", "/me", {"email": "once@example.org"})
     codes = platform.ark("voucher", "make", "20", "--count", "2", "--reason", "a test").stdout.split()
     someone.api("POST", "/wallet/vouchers", {"code": codes[0]})
     # what the netdisk's page asks of the Hub in the user's name
@@ -91,6 +94,7 @@ def live(platform: Platform, directory: Path, server: postgresql.Server | None) 
         assert laptop.ssh("once", "echo here").stdout == "here\n"
     found = Life(platform, workspace["id"], {})
     found.command_lines, found.environments = command_lines(someone), environments(someone)
+    while_it_ran = dump(platform, server)
     found.secrets = {
         **{
             f"the file {file.name}": file.read_text().strip()
@@ -109,7 +113,7 @@ def live(platform: Platform, directory: Path, server: postgresql.Server | None) 
     someone.api("POST", "/workspaces/once/stop")
     someone.wait_for("stopped", name="once")
     assert platform.api("DELETE", "/workspaces/once", {"confirm": "once"}, user=someone.name).status < 300
-    found.dump = dump(platform, server)
+    found.dump = while_it_ran + dump(platform, server)
     return found
 
 
