@@ -5,6 +5,8 @@ from __future__ import annotations
 from ark_extensions.web.i18n import _
 
 BROWSER_WORDS = {
+    "session_ended": _("Your session has ended. Sign in again, then repeat what you did."),
+    "sign_in": _("Sign in"),
     "offline": _("No answer from the platform. Check the connection, then try again."),
     "copied": _("Copied."),
     "copy_failed": _("The browser did not let us copy. Select the text and copy it yourself."),

@@ -131,6 +131,41 @@ def test_a_large_upload_pauses_and_goes_on_after_the_service_was_killed(visit: V
     assert not visitor.problems
 
 
+def test_a_large_file_beside_another_is_shown_under_the_name_that_it_got(visit: Visit, tmp_path: Path) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    (tree(visitor) / "big.bin").write_bytes(b"there already")
+    data = os.urandom(MIB) * 17
+    (tmp_path / "big.bin").write_bytes(data)
+    upload(page, tmp_path / "big.bin")
+    page.get_by_role("button", name="Keep both").click()
+    expect(page.locator(".nd-tray li").filter(has_text="big (2).bin")).to_be_visible(timeout=60_000)
+    expect(row(page, "big (2).bin")).to_be_visible()
+    assert (tree(visitor) / "big (2).bin").read_bytes() == data and (tree(visitor) / "big.bin").read_bytes() == b"there already"
+    assert not visitor.problems
+
+
+def test_another_language_is_of_the_same_folder_and_an_ended_session_leads_to_sign_in(visit: Visit) -> None:
+    visitor = visit()
+    page = netdisk(visitor)
+    (tree(visitor) / "数据" / "below").mkdir(parents=True)
+    (tree(visitor) / "数据" / "here.txt").write_text("here")
+    page.reload()
+    page.get_by_role("link", name="数据", exact=True).click()
+    expect(row(page, "here.txt")).to_be_visible()
+    page.get_by_role("button", name="切换到中文").click()
+    expect(page.locator("html")).to_have_attribute("lang", re.compile("^zh"))
+    expect(row(page, "here.txt")).to_be_visible()
+    page.get_by_role("button", name="EN: Switch to English").click()
+    expect(row(page, "here.txt")).to_be_visible()
+    page.context.clear_cookies()
+    page.get_by_role("link", name="below", exact=True).click()
+    alert = page.locator("#alerts")
+    expect(alert).to_contain_text("Your session has ended.")
+    alert.get_by_role("link", name="Sign in").click()
+    expect(page).to_have_url(re.compile(r"/hub/login"))
+
+
 def test_an_upload_goes_on_after_the_tab_was_closed(visit: Visit, tmp_path: Path) -> None:
     visitor = visit()
     page = netdisk(visitor)

@@ -64,15 +64,22 @@ export async function call(method, path, body) {
   return { ok: false, status: response.status, data, error: data?.error ?? { code: "no_answer", message: word("offline") } };
 }
 
-export function say(text, { alert = false } = {}) {
+export function say(text, { alert = false, way = null } = {}) {
   const box = $(alert ? "alerts" : "toasts");
   const close = button("", () => item.remove(), "btn-close");
   close.setAttribute("aria-label", word("close"));
-  const item = el("div", { class: alert ? "ark-toast ark-toast-alert" : "ark-toast" }, el("span", {}, text), close);
+  const item = el("div", { class: alert ? "ark-toast ark-toast-alert" : "ark-toast" }, el("span", {}, text, way ? " " : null, way), close);
   box.replaceChildren(item);
   if (!alert) setTimeout(() => item.remove(), 6000);
 }
-export const complain = (error) => say(error.message, { alert: true });
+
+/** Say what is wrong; a session that is over does not take the page away: the reader goes to sign in when they like, and comes back here. */
+export function complain(error) {
+  if (error.code !== "unauthenticated") return say(error.message, { alert: true });
+  const way = el("a", { href: location.href }, word("sign_in"));
+  way.addEventListener("click", (event) => { event.preventDefault(); location.reload(); });
+  return say(word("session_ended"), { alert: true, way });
+}
 
 /** An element with attributes and children; text is always text. */
 export function el(tag, attributes = {}, ...children) {

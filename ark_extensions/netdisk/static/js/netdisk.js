@@ -242,5 +242,10 @@ function follow_address() {
   load();
 }
 addEventListener("hashchange", follow_address);
+
+// the page in another language is the page of the same folder: a fragment goes along with where a form leads
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("form.pref")) event.target.action = event.target.getAttribute("action").split("#")[0] + location.hash;
+});
 follow_address();
 usage();

@@ -104,7 +104,7 @@ export async function commandLine(made = null) {
   const lines = made ? [
     el("p", {}, word("cl_once")),
     line(`rclone config create ark webdav url=${webdav} vendor=owncloud user=${user} pass=${made} pacer_min_sleep=0 --obscure`),
-    line("rclone copy ./folder ark:folder --progress --transfers 8"),
+    line("rclone copy ./folder ark:folder --progress --transfers 16"),
     el("p", {}, word("cl_mount")), line(webdav), line(made),
   ] : [el("p", {}, word("cl_make")), form];
   const list = (tokens.ok ? tokens.data.items : []).map((token) => el("div", { class: "nd-item" },

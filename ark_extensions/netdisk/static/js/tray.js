@@ -71,6 +71,7 @@ class Item {
       const path = await this.upload.run();
       if (path === null) { if (!this.gone) this.set("paused"); return; }
       done += 1;
+      this.what.textContent = shown(nameOf(path));
       this.set("done");
       finished(false);
       setTimeout(() => this.remove(), 4000);
@@ -78,6 +79,7 @@ class Item {
       if (reason instanceof Refused && reason.code === "exists" && (await this.resolve())) return this.run();
       if (this.gone) return;
       this.reason = reason instanceof Refused && reason.message ? reason.message : word("offline");
+      if (reason instanceof Refused && reason.code === "unauthenticated") complain(reason);
       this.set("failed");
     }
   }

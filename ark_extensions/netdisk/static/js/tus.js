@@ -1,7 +1,7 @@
 // One file to the service, in parts that survive a closed tab, a lost network and a restarted server (tus 1.0), or in one
 // request when it is small. The browser remembers where an upload is, so that choosing the file again goes on there.
 
-import { at, encodePath, headers } from "./base.js";
+import { at, encodePath, folderOf, headers, join, nameOf } from "./base.js";
 
 const SMALL = 16 * 1024 * 1024;
 const PART = 64 * 1024 * 1024;
@@ -44,7 +44,7 @@ function send(job, method, address, body, extra, progress) {
 /** `path`, `file`, `conflict`; `changed()` is called when `sent` or `note` change. */
 export class Upload {
   constructor(file, path, conflict, changed) {
-    Object.assign(this, { file, path, conflict, changed, sent: 0, paused: false, note: "", request: null });
+    Object.assign(this, { file, path, conflict, changed, sent: 0, paused: false, note: "", request: null, placed: path });
   }
 
   pause() {
@@ -101,11 +101,18 @@ export class Upload {
       else if (answer.status >= 300) {
         if (answer.status === 404 || answer.status === 460) remember(key(this.file, this.path), null);
         throw new Refused(answer.data?.error, answer.status);
-      } else offset = Number(answer.header("Upload-Offset"));
+      } else offset = this.answered(answer);
       this.progress(offset);
     }
     remember(key(this.file, this.path), null);
-    return this.path;
+    return this.placed;
+  }
+
+  /** → the byte where the service is; with the last one it says the name that the file got, which may be another than was asked for. */
+  answered(answer) {
+    const placed = answer.header("Ark-Path");
+    if (placed) this.placed = join(folderOf(this.path), decodeURIComponent(nameOf(placed)));
+    return Number(answer.header("Upload-Offset"));
   }
 
   async create() {
@@ -123,7 +130,7 @@ export class Upload {
     const answer = await send(this, "HEAD", address, null, { "Tus-Resumable": "1.0.0" });
     if (answer.status === 404) return null;
     if (answer.status >= 300) throw new Refused(null, answer.status);
-    const there = Number(answer.header("Upload-Offset"));
+    const there = this.answered(answer);
     this.progress(there);
     return there;
   }
