@@ -66,7 +66,9 @@ def test_filters_stand_in_the_address_and_the_view_is_remembered(visit: Visit) -
     page.goto(page.url.split("?")[0])
     expect(page.locator(".offers-table tbody tr")).to_have_count(every)
     page.get_by_role("link", name="Monthly").click()
-    expect(page.locator("h1, .empty h2").first).to_be_visible()
+    expect(page.get_by_text("Compute for whole months")).to_be_visible()
+    expect(page.locator(".offers-table tbody tr").first).to_contain_text("/ month")
+    expect(page.locator(".offers-table tbody tr", has_text="/ hour")).to_have_count(0)
 
 
 def test_a_wrong_field_is_marked_and_everything_typed_stays(visit: Visit) -> None:
