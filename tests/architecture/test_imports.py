@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -34,6 +35,23 @@ def test_imports_point_down() -> None:
         [str(linter), "--no-cache"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Not by way of others either, nor for their types alone: of two such neither can be read first."""
+    files = [path for room in ("ark_extensions", "ark_spawner", "hub_config") for path in (ROOT / room).rglob("*.py")]
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    imports = {name: imported_by(path, set(names)) - {name} for name, path in names.items()}
+    while leaves := {name for name, further in imports.items() if not further & imports.keys()}:
+        imports = {name: further for name, further in imports.items() if name not in leaves}
+    assert not imports, "among these are some that import each other"
+
+
+def imported_by(path: Path, modules: set[str]) -> set[str]:
+    """Those of ``modules`` that a file takes something from: `from a import b` is b, where that is a module."""
+    found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
+    taken = {(f"{node.module}.{alias.name}", node.module) for node in found for alias in node.names}
+    return {inner if inner in modules else outer for inner, outer in taken} & modules
 
 
 def test_every_part_has_its_floor() -> None:
