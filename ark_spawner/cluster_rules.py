@@ -117,7 +117,15 @@ RULES: tuple[Rule, ...] = (
         r"",
         Sentence("The cluster has no place for this workspace now. Waiting; a smaller offer may start at once."),
     ),
-    Rule("preempting", "info", "NotTriggerScaleUp|TriggeredScaleUp", r"", Sentence("The cluster is asked for another machine.")),
+    # what the autoscaler of a cluster says, where there is one
+    Rule("machine_asked", "info", "^TriggeredScaleUp$", r"", Sentence("The cluster is asked for another machine.")),
+    Rule(
+        "no_more_machines",
+        "warning",
+        "^NotTriggerScaleUp$",
+        r"",
+        Sentence("The cluster cannot get another machine for this workspace now. Waiting; you can stop it and choose another offer."),
+    ),
     Rule("placed", "info", "^Scheduled$", r"assigned \S+ to (?P<on>\S+)", Sentence("It has its place on {on}."), step=True),
     # the image
     Rule(

@@ -93,7 +93,7 @@ def test_down_leaves_nothing(cluster: Cluster) -> None:
     before = traces()
     running = processes.up(place, build.programs(), outlives_us=False)
     own = Cluster(place.kubeconfig, running.network.host, place)
-    processes.import_archive(place, images.ensure(["base"])["base"])
+    processes.import_archive(place.bin, images.ensure(["base"])["base"])
     own.run_pod("left", own.image("base"), ["sleep", "infinity"], spec=NETDISK)
     assert traces() != before
     assert teardown.down(place)

@@ -1,7 +1,8 @@
 """The network policies that the chart ships, on real packets: what a workspace reaches and who reaches it, before and after.
 
 Each line is first open without the policies, so that a shut one is the policies' doing. Addresses of the outside are this
-machine's: one of the internet, a private one, the clouds' metadata address, a resolver.
+machine's: one of the internet, a private one, the clouds' metadata address, a resolver. For the cluster's own DNS stands a pod in
+its name space and with its label, which answers questions on port 53 by UDP and TCP.
 """
 
 from __future__ import annotations
@@ -58,6 +59,20 @@ REACHES = {
     "services": {"alice:2222", "bob:2222", "database:5432"},
     "stranger": set(),
 }
+#: Perl, too: answers each question with an address that it makes up, as a name server would
+NAME_SERVER = """
+use IO::Socket; use IO::Select;
+$u = IO::Socket::INET->new(Proto => "udp", LocalPort => 53) or die $!;
+@t = map { IO::Socket::INET->new(Listen => 64, LocalPort => $_, ReuseAddr => 1) or die $! } 53, 9153;
+$s = IO::Select->new($u, @t);
+while (1) { for ($s->can_read) {
+  if ($_ != $u) { $c = $_->accept; close $c if $c; next }
+  $_->recv($q, 512); $id = substr $q, 0, 2;
+  $_->send($id . "\\x81\\x80\\0\\1\\0\\1\\0\\0\\0\\0" . substr($q, 12) . "\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\5\\0\\4\\x0a\\7\\7\\7");
+} }
+"""
+#: names of pods beside the cluster's → their labels; both answer, one is the DNS that policies let through
+NAME_SERVERS = {"ark-test-dns": {"k8s-app": "kube-dns"}, "ark-test-not-dns": {"k8s-app": "other"}}
 
 
 def helm_policies() -> list[dict[str, Any]]:
@@ -142,3 +157,41 @@ def test_who_reaches_workspaces_services_and_the_database(stage: tuple[Cluster, 
     here.kubectl("apply", "-n", NAMESPACE, "-f", "-", given=yaml.safe_dump_all(helm_policies()))
     guarded = [target for target in everything(here) if target.split(":")[0] in ("alice", "bob", "services", "database")]
     wait_until(lambda: reached(here, addresses, source, others(source, guarded)) == REACHES[source], seconds=30)
+
+
+@pytest.fixture(scope="module")
+def name_servers(stage: tuple[Cluster, dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Name → address."""
+    system = replace(stage[0], namespace="kube-system")
+    low_ports = {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "53"}]}
+    try:
+        for name, marks in NAME_SERVERS.items():
+            body = system.pod(name, system.image("base"), ["perl", "-e", NAME_SERVER], labels=dict(marks))
+            body["spec"]["securityContext"] |= low_ports
+            system.apply(body)
+        system.kubectl("wait", "-n", "kube-system", "--for=condition=Ready", *(f"pod/{name}" for name in NAME_SERVERS), "--timeout=90s")
+        yield {name: system.get("pod", name, "-n", "kube-system")["status"]["podIP"] for name in NAME_SERVERS}
+    finally:
+        for name in NAME_SERVERS:
+            system.remove_pod(name)
+
+
+def looked_up(here: Cluster, servers: Mapping[str, str]) -> set[str]:
+    """Which of them answer a workspace's question for a name, by UDP as programs ask."""
+    question = r"printf '\7\7\1\0\0\1\0\0\0\0\0\0\3ark\4test\0\0\1\0\1'"
+    answer = "timeout 3 head -c 42 <&3 | tail -c 4 | od -An -tu1 | grep -q '10 *7 *7 *7'"
+    tried = [f"(exec 3<>/dev/udp/{address}/53; {question} >&3; {answer} && echo {name}) &" for name, address in servers.items()]
+    return set(here.execute("alice", "bash", "-c", " ".join([*tried, "wait"])).split())
+
+
+def test_names_are_asked_of_the_clusters_own_dns_and_of_nobody_beside_it(
+    stage: tuple[Cluster, dict[str, str]], name_servers: dict[str, str]
+) -> None:
+    here, _ = stage
+    here.kubectl("delete", "networkpolicy", "--all", "-n", NAMESPACE)
+    targets = [f"{name}:{port}" for name in NAME_SERVERS for port in (53, 9153)]
+    wait_until(lambda: looked_up(here, name_servers) == set(NAME_SERVERS), seconds=30)
+    wait_until(lambda: reached(here, name_servers, "alice", targets) == set(targets), seconds=30)
+    here.kubectl("apply", "-n", NAMESPACE, "-f", "-", given=yaml.safe_dump_all(helm_policies()))
+    wait_until(lambda: reached(here, name_servers, "alice", targets) == {"ark-test-dns:53"}, seconds=60)
+    assert looked_up(here, name_servers) == {"ark-test-dns"}

@@ -90,7 +90,7 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
 def bring(place: Place, archives: Mapping[str, Path]) -> None:
     """Into a running cluster's containerd, each under its `reference`."""
     for archive in archives.values():
-        import_archive(place, archive)
+        import_archive(place.bin, archive)
 
 
 def built(name: str) -> Path | None:

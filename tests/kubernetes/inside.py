@@ -37,8 +37,8 @@ RESTART_SECONDS = 1.0
 class Keeper:
     """Starts parts when what they wait for is there, and again when they end."""
 
-    def __init__(self, place: Place, wanted: list[Part], path: str) -> None:
-        self._place, self._wanted, self._path = place, wanted, path
+    def __init__(self, logs: Path, wanted: list[Part], path: str) -> None:
+        self._logs, self._wanted, self._path = logs, wanted, path
         self._running: dict[int, Part] = {}
         self._not_before = {part.name: 0.0 for part in wanted}
         self._reached: set[str] = {""}
@@ -68,7 +68,7 @@ class Keeper:
                 self._running[self._start(part)] = part
 
     def _start(self, part: Part) -> int:
-        with (self._place.logs / f"{part.name}.log").open("ab") as log:
+        with (self._logs / f"{part.name}.log").open("ab") as log:
             process = subprocess.Popen(
                 part.command,
                 stdin=subprocess.DEVNULL,
@@ -105,14 +105,18 @@ def main(directory: str) -> None:
     config = json.loads((place.config / "inside.json").read_text())
     running = Running(config["number"])
     prepare_mounts(place)
-    prepare_network(running)
+    prepare_network(f"{running.network.node}/30", running.network.host)
+    Keeper(place.logs, parts.all_parts(place, running.network, config), config["path"]).run(questions(place, running))
+
+
+def questions(place: Place, running: Running) -> dict[str, Callable[[], bool]]:
+    """For what parts wait for: whether it is there."""
     probe = ssl.create_default_context(cafile=str(place.pki / "ca.crt"))
     base = f"https://{running.network.node}:{API_PORT}"
-    reached = {
+    return {
         "api": lambda: answers(f"{base}/readyz", probe),
         "containerd": lambda: (Path(parts.CONTAINERD_SOCKET)).exists(),
     }
-    Keeper(place, parts.all_parts(place, running.network, config), config["path"]).run(reached)
 
 
 def answers(url: str, context: ssl.SSLContext) -> bool:
@@ -141,18 +145,17 @@ def prepare_mounts(place: Place) -> None:
     (Path("/run") / "resolv.conf").write_text((place.config / "resolv.conf").read_text())
 
 
-def prepare_network(running: Running) -> None:
-    """Take our end of the cable, which the host puts here after we have started."""
-    network = running.network
+def prepare_network(address: str, gateway: str) -> None:
+    """Take our end of the cable, which is put here after we have started."""
     deadline = time.monotonic() + CABLE_SECONDS
     while not Path("/proc/net/dev").read_text().count("cable:"):
         if time.monotonic() > deadline:
             raise SystemExit("the network cable did not come")
         time.sleep(0.02)
     run("ip", "link", "set", "lo", "up")
-    run("ip", "address", "add", f"{network.node}/30", "dev", "cable")
+    run("ip", "address", "add", address, "dev", "cable")
     run("ip", "link", "set", "cable", "up")
-    run("ip", "route", "add", "default", "via", network.host)
+    run("ip", "route", "add", "default", "via", gateway)
     for name in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
         setting = Path("/proc/sys", name)
         if setting.exists():

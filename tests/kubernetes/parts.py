@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.place import API_PORT, NODE, STORAGE_CLASS, Network, Place
+from tests.kubernetes.place import API_PORT, STORAGE_CLASS, Machine, Network, Place, first_machine
 
 ETCD = "http://127.0.0.1:2379"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
@@ -28,16 +28,24 @@ def all_parts(place: Place, network: Network, config: Mapping[str, Any]) -> list
     control = Path(config["control"])
     admin = str(place.pki / "admin.kubeconfig")
     disks = _flags({"kubeconfig": admin, "directory": place.disks, "class": STORAGE_CLASS})
-    policies = _flags({"kubeconfig": admin, "node": NODE, "services": network.services})
     return [
         Part("etcd", (str(control / "etcd"), *_flags(etcd_flags(place)))),
         Part("kube-apiserver", (str(control / "kube-apiserver"), *_flags(apiserver_flags(place, network)))),
-        Part("containerd", (str(Path(config["containerd"]) / "containerd"), "--config", str(place.config / "containerd.toml"))),
         Part("kube-controller-manager", (str(control / "kube-controller-manager"), *_flags(controller_flags(place))), after="api"),
         Part("kube-scheduler", (str(control / "kube-scheduler"), *_flags(scheduler_flags(place))), after="api"),
-        Part("kubelet", (str(control / "kubelet"), *_flags(kubelet_flags(place, network))), after="api"),
-        Part("kube-proxy", (str(control / "kube-proxy"), "--config", str(place.config / "kube-proxy.json")), after="api"),
         Part("disks", (str(control / "disks"), *disks), after="api"),
+        *machine_parts(place, network, first_machine(place, network), config),
+    ]
+
+
+def machine_parts(place: Place, network: Network, machine: Machine, config: Mapping[str, Any]) -> list[Part]:
+    """What runs on every node."""
+    control = Path(config["control"])
+    policies = _flags({"kubeconfig": place.pki / "admin.kubeconfig", "node": machine.name, "services": network.services})
+    return [
+        Part("containerd", (str(Path(config["containerd"]) / "containerd"), "--config", str(machine.config / "containerd.toml"))),
+        Part("kubelet", (str(control / "kubelet"), *_flags(kubelet_flags(place, machine))), after="api"),
+        Part("kube-proxy", (str(control / "kube-proxy"), "--config", str(machine.config / "kube-proxy.json")), after="api"),
         Part("network-policies", (str(control / "network-policies"), *policies), after="api"),
     ]
 
@@ -94,18 +102,18 @@ def scheduler_flags(place: Place) -> dict[str, object]:
     return {"kubeconfig": place.pki / "kube-scheduler.kubeconfig", "leader-elect": "false"}
 
 
-def kubelet_flags(place: Place, network: Network) -> dict[str, object]:
+def kubelet_flags(place: Place, machine: Machine) -> dict[str, object]:
     return {
-        "config": place.config / "kubelet.json",
-        "kubeconfig": place.pki / f"node-{NODE}.kubeconfig",
-        "hostname-override": NODE,
-        "node-ip": network.node,
-        "root-dir": place.directory / "kubelet",
-        "cert-dir": place.pki / "kubelet",
+        "config": machine.config / "kubelet.json",
+        "kubeconfig": place.pki / f"node-{machine.name}.kubeconfig",
+        "hostname-override": machine.name,
+        "node-ip": machine.address,
+        "root-dir": machine.home / "kubelet",
+        "cert-dir": machine.home / "pki/kubelet",
     }
 
 
-def kubelet_config(place: Place, network: Network, nameservers: list[str]) -> dict[str, Any]:
+def kubelet_config(place: Place, machine: Machine, nameservers: list[str]) -> dict[str, Any]:
     return {
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -117,13 +125,13 @@ def kubelet_config(place: Place, network: Network, nameservers: list[str]) -> di
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{network.cgroup}",
+        "cgroupRoot": f"/{machine.cgroup}",
         "failCgroupV1": False,  # 1.36 refuses cgroup v1 otherwise
         "failSwapOn": False,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,  # images were imported and cannot be pulled again
         "podLogsDir": "/var/log/pods",
-        "volumePluginDir": str(place.directory / "volume-plugins"),
+        "volumePluginDir": str(machine.home / "volume-plugins"),
         "resolvConf": "/run/resolv.conf",
         # names are the machine's business; without an address here every pod gets a warning event
         "clusterDNS": nameservers[:1],
@@ -135,31 +143,31 @@ def kubelet_config(place: Place, network: Network, nameservers: list[str]) -> di
     }
 
 
-def kube_proxy_config(place: Place, network: Network) -> dict[str, Any]:
+def kube_proxy_config(place: Place, network: Network, machine: Machine) -> dict[str, Any]:
     return {
         "kind": "KubeProxyConfiguration",
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "clientConnection": {"kubeconfig": str(place.pki / "admin.kubeconfig")},
         "mode": "iptables",
-        "hostnameOverride": NODE,
+        "hostnameOverride": machine.name,
         "clusterCIDR": network.pods,
         # these are the machine's, not the name space's
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
 
 
-def containerd_config(place: Place, snapshotter: str) -> str:
+def containerd_config(machine: Machine, snapshotter: str) -> str:
     return f"""version = 3
-root = "{place.directory}/containerd"
+root = "{machine.home}/containerd"
 state = "/run/containerd"
 [grpc]
 address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.internal.v1.opt"]
-path = "{place.directory}/opt"
+path = "{machine.home}/opt"
 [plugins."io.containerd.cri.v1.images"]
 snapshotter = "{snapshotter}"
 [plugins."io.containerd.cri.v1.images".registry]
-config_path = "{place.config}/registries"
+config_path = "{machine.config}/registries"
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "{PAUSE_IMAGE}"
 [plugins."io.containerd.cri.v1.runtime"]
@@ -171,11 +179,11 @@ runtime_type = "io.containerd.runc.v2"
 SystemdCgroup = false
 [plugins."io.containerd.cri.v1.runtime".cni]
 bin_dirs = ["/usr/lib/cni"]
-conf_dir = "{place.config}/cni"
+conf_dir = "{machine.config}/cni"
 """
 
 
-def cni_config(network: Network, mtu: int) -> str:
+def cni_config(machine: Machine, mtu: int) -> str:
     bridge = {
         "type": "bridge",
         "bridge": "pods0",
@@ -186,7 +194,7 @@ def cni_config(network: Network, mtu: int) -> str:
         "ipam": {
             "type": "host-local",
             "dataDir": "/run/cni",
-            "ranges": [[{"subnet": network.pods}]],
+            "ranges": [[{"subnet": machine.pods}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }

@@ -10,6 +10,8 @@ from pathlib import Path
 from ark_extensions.environments import PROJECT
 
 NODE = "ark-node"
+#: joins a running cluster when a test asks for it (`tests.kubernetes.second`)
+SECOND_NODE = "ark-second-node"
 NAMESPACE = "ark"
 STORAGE_CLASS = "ark-disks"
 API_PORT = 6443
@@ -48,8 +50,18 @@ class Network:
         return self._address("0.2")
 
     @property
+    def second_cable(self) -> tuple[str, str]:
+        """Between the node and the second: the node's end, and the second node's address."""
+        return self._address("0.5"), self._address("0.6")
+
+    @property
     def pods(self) -> str:
+        """All pods; each node has a half of it."""
         return self._address("16.0/20")
+
+    @property
+    def halves(self) -> tuple[str, str]:
+        return self._address("16.0/21"), self._address("24.0/21")
 
     @property
     def services(self) -> str:
@@ -112,6 +124,33 @@ class Place:
             if self.directory.is_relative_to(hidden):
                 return f"A cluster cannot lie under {hidden}: choose another place with `make cluster DIR=…`."
         return ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A node: its name and address, its pods' addresses, its cgroup, and the directory of what is its own."""
+
+    name: str
+    address: str
+    pods: str
+    cgroup: str
+    home: Path
+
+    @property
+    def config(self) -> Path:
+        return self.home / "config"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+
+def first_machine(place: Place, network: Network) -> Machine:
+    return Machine(NODE, network.node, network.halves[0], network.cgroup, place.directory)
+
+
+def second_machine(place: Place, network: Network) -> Machine:
+    return Machine(SECOND_NODE, network.second_cable[1], network.halves[1], f"{network.cgroup}/second", place.directory / "second")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,19 @@ from ark_extensions.environments import PROJECT
 from tests.kubernetes import objects, parts, teardown
 from tests.kubernetes.archives import archive, pause_layer
 from tests.kubernetes.build import Programs
-from tests.kubernetes.place import API_PORT, NAMESPACE, NODE, UID, Network, Place, Running, started_at
+from tests.kubernetes.place import (
+    API_PORT,
+    NAMESPACE,
+    NODE,
+    SECOND_NODE,
+    UID,
+    Machine,
+    Network,
+    Place,
+    Running,
+    first_machine,
+    started_at,
+)
 
 API_SECONDS, NODE_SECONDS = 120.0, 120.0
 MOST_CLUSTERS = 50
@@ -47,17 +59,17 @@ def up(place: Place, built: Programs, *, outlives_us: bool = True) -> Running:
         began = time.monotonic()
         running = _cable_and_start(place, built, outlives_us)
         try:
-            _wait(lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0, API_SECONDS, place, "the API server does not answer")
+            wait(lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0, API_SECONDS, place, "the API server does not answer")
             print(f"The API server answers after {time.monotonic() - began:.1f} s.", flush=True)
             _furnish(place)
-            _wait(lambda: _node_is_ready(place), NODE_SECONDS, place, "the node is not ready")
+            wait(lambda: node_is_ready(place), NODE_SECONDS, place, "the node is not ready")
             print(f"The node is ready after {time.monotonic() - began:.1f} s.", flush=True)
             _pretend_gpus(place)
-            _import_pause(place, built)
+            import_pause(place.bin, built)
         except BaseException:
             teardown.down(place, keep_logs=True)
             raise
-        _wait(lambda: _default_account(place), 30.0, place, "no service account was made")
+        wait(lambda: _default_account(place), 30.0, place, "no service account was made")
         print(f"export KUBECONFIG={place.kubeconfig}")
         return running
 
@@ -100,14 +112,23 @@ def _start(place: Place, outlives_us: bool) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    keep(parent)
+    return first_child(parent.pid, place.logs)
+
+
+def keep(parent: subprocess.Popen[bytes]) -> None:
     _PARENTS.append(parent)
+
+
+def first_child(parent: int, logs: Path) -> int:
+    """Both as the host counts."""
     deadline = time.monotonic() + 10
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    while time.monotonic() < deadline and parent.poll() is None:
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    while time.monotonic() < deadline and started_at(parent) >= 0:
         if found := children.read_text().split():
             return int(found[0])
         time.sleep(0.01)
-    raise NotUp(f"the cluster's first process did not start; see {place.logs}/cluster.log")
+    raise NotUp(f"a first process did not start; see {logs}")
 
 
 def _lay_cable(running: Running) -> bool:
@@ -130,32 +151,41 @@ def _lay_cable(running: Running) -> bool:
 
 def _write(place: Place, network: Network, built: Programs) -> None:
     """All files that the parts read."""
-    for directory in (place.config / "cni", place.logs, place.bin, place.disks, place.shared):
+    for directory in (place.bin, place.disks, place.shared):
         directory.mkdir(parents=True, exist_ok=True)
     os.chown(place.shared, UID, UID)
     addresses = f"{network.node},{network.services.rsplit('.', 1)[0]}.1,127.0.0.1"
     certificates = [str(built.control / "certificates"), f"--directory={place.pki}", f"--addresses={addresses}"]
-    subprocess.run([*certificates, f"--port={API_PORT}", f"--nodes={NODE}"], check=True)
+    subprocess.run([*certificates, f"--port={API_PORT}", f"--nodes={NODE},{SECOND_NODE}"], check=True)
     place.kubeconfig.write_bytes((place.pki / "admin.kubeconfig").read_bytes())
     place.kubeconfig.chmod(0o600)
-    resolver = _resolver()
-    files = {
-        "inside.json": json.dumps(
-            {"number": network.number, "control": str(built.control), "containerd": str(built.containerd), "path": built.path}
-        ),
-        "resolv.conf": resolver,
-        "kubelet.json": json.dumps(parts.kubelet_config(place, network, _nameservers(resolver))),
-        "kube-proxy.json": json.dumps(parts.kube_proxy_config(place, network)),
-        "containerd.toml": parts.containerd_config(place, _snapshotter(place)),
-        "cni/10-pods.conflist": parts.cni_config(network, _mtu()),
-    }
-    for name, text in files.items():
-        (place.config / name).write_text(text)
+    write_machine(place, network, first_machine(place, network))
+    (place.config / "resolv.conf").write_text(_resolver())
+    programs = {"control": str(built.control), "containerd": str(built.containerd), "path": built.path}
+    (place.config / "inside.json").write_text(json.dumps({"number": network.number, **programs}))
     _wrapper(place.bin / "kubectl", f'KUBECONFIG={place.kubeconfig} exec {built.control}/kubectl "$@"')
-    find = f"$(sed -n 's/.*\"pid\": \\([0-9]*\\).*/\\1/p' {place.state})"
-    _wrapper(place.bin / "ctr", f'exec nsenter -t {find} -m -p -n -i -- {built.containerd}/ctr -n k8s.io "$@"')
+    write_ctr(place.bin, built, f"$(sed -n 's/.*\"pid\": \\([0-9]*\\).*/\\1/p' {place.state})")
+
+
+def write_machine(place: Place, network: Network, machine: Machine) -> None:
+    """What a node's own parts read, and its cgroups."""
+    files = {
+        "kubelet.json": json.dumps(parts.kubelet_config(place, machine, _nameservers(_resolver()))),
+        "kube-proxy.json": json.dumps(parts.kube_proxy_config(place, network, machine)),
+        "containerd.toml": parts.containerd_config(machine, _snapshotter(place)),
+        "cni/10-pods.conflist": parts.cni_config(machine, _mtu()),
+    }
+    for directory in (machine.config / "cni", machine.logs):
+        directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (machine.config / name).write_text(text)
     for controller in teardown.cgroup_roots():
-        _make_cgroup(controller, network.cgroup)
+        _make_cgroup(controller, machine.cgroup)
+
+
+def write_ctr(bin_: Path, built: Programs, pid: str) -> None:
+    """``pid``: the node's first process, or what a shell finds it by."""
+    _wrapper(bin_ / "ctr", f'exec nsenter -t {pid} -m -p -n -i -- {built.containerd}/ctr -n k8s.io "$@"')
 
 
 def _wrapper(file: Path, line: str) -> None:
@@ -216,9 +246,9 @@ def _furnish(place: Place) -> None:
         raise NotUp(f"the cluster could not be furnished: {done.stderr}")
 
 
-def _node_is_ready(place: Place) -> bool:
+def node_is_ready(place: Place, node: str = NODE) -> bool:
     path = "{.status.conditions[?(@.type=='Ready')].status}"
-    return kubectl(place, "get", "node", NODE, "-o", f"jsonpath={path}").stdout == "True"
+    return kubectl(place, "get", "node", node, "-o", f"jsonpath={path}").stdout == "True"
 
 
 def _default_account(place: Place) -> bool:
@@ -232,22 +262,23 @@ def _pretend_gpus(place: Place) -> None:
         raise NotUp(f"the node did not take its GPUs: {done.stderr}")
 
 
-def _import_pause(place: Place, built: Programs) -> None:
-    file = place.directory / "pause.tar"
+def import_pause(bin_: Path, built: Programs) -> None:
+    """The image that every pod's sandbox needs."""
+    file = bin_ / "pause.tar"
     archive(file, parts.PAUSE_IMAGE, pause_layer(built.control / "pause"), entrypoint=["/pause"])
-    import_archive(place, file)
+    import_archive(bin_, file)
     file.unlink()
 
 
-def import_archive(place: Place, file: Path) -> None:
-    """Bring a docker-archive into the cluster's containerd."""
-    command = [str(place.bin / "ctr"), "images", "import", "--local", str(file)]
+def import_archive(bin_: Path, file: Path) -> None:
+    """Bring a docker-archive into the containerd of the node whose programs are in ``bin_``."""
+    command = [str(bin_ / "ctr"), "images", "import", "--local", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode != 0:
         raise NotUp(f"{file.name} could not be imported: {done.stderr}")
 
 
-def _wait(what: Callable[[], bool], seconds: float, place: Place, complaint: str) -> None:
+def wait(what: Callable[[], bool], seconds: float, place: Place, complaint: str) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:

@@ -112,7 +112,6 @@ def ends(r: Recorder) -> None:
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/evicted/eviction"
     slow = pod("evicted", "trap '' TERM; sleep 300", more={"terminationGracePeriodSeconds": 4})
     r.record("evicted", slow, disrupted, then=lambda: r.run("create", "--raw", path, "-f", "-", given=eviction))
-    preempted(r)
 
 
 def preempted(r: Recorder) -> None:
@@ -124,7 +123,8 @@ def preempted(r: Recorder) -> None:
     )
     high = pod("goes-first", more={"priorityClassName": "ark-recording-high"}, **gpus)
     r.record("preempted", low, disrupted, then=lambda: r.apply(high))
-    r.remove("goes-first")
+    until_running(r, "goes-first")
+    r.keep("goes-first")
     r.run("delete", "priorityclass", "ark-recording-low", "ark-recording-high")
 
 
@@ -153,8 +153,8 @@ def lost(r: Recorder, kubelet: int) -> None:
 
 
 PARTS = (
-    *(images, scheduling, starting, ends, refusals, lost),
-    *(record_trouble.crowded, record_trouble.disks, record_trouble.image_disk, record_trouble.pressure),
+    *(images, scheduling, starting, ends, preempted, refusals, lost),
+    *(record_trouble.crowded, record_trouble.disks, record_trouble.image_disk, record_trouble.pressure, record_trouble.shut_down),
 )
 
 
@@ -173,6 +173,7 @@ def main() -> None:
             "metadata"
         ]["name"]
         given: dict[Any, tuple[Any, ...]] = {scheduling: (node,), lost: (int(kubelet),), record_trouble.pressure: (place,)}
+        given[record_trouble.shut_down] = (place,)
         given[record_trouble.image_disk] = (place, REGISTRY)
         for part in PARTS:
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:

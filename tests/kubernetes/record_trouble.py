@@ -8,15 +8,18 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.kubernetes import objects
 from tests.kubernetes.place import Place
 from tests.kubernetes.recording import NAMESPACE, Object, Recorder, claimed, need, pod, reason, until, until_running, waiting
 
+HERE = Path(__file__).resolve().parent
 OTHER = "ark-recording-other"
 DRIVER = "nobody.ark.test"
 
@@ -82,6 +85,36 @@ def pressure(r: Recorder, place: Place) -> None:
             config.write_text(before)
             os.kill(kubelet_pid(place), signal.SIGKILL)
         until(lambda: not any(one["spec"].get("taints") for one in r.get("nodes")["items"]))
+
+
+def shut_down(r: Recorder, place: Place) -> None:
+    """A machine that says that it goes down, to a kubelet that asked to be told."""
+    config = place.config / "kubelet.json"
+    before = config.read_text()
+    asks = {"shutdownGracePeriod": "20s", "shutdownGracePeriodCriticalPods": "5s"}
+    bus = subprocess.Popen(
+        ["nsenter", "-t", str(kubelet_pid(place)), "-m", sys.executable, str(HERE / "shutdown_bus.py"), "/run/dbus/system_bus_socket"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    assert bus.stdin is not None and bus.stdout is not None
+    try:
+        config.write_text(json.dumps({**json.loads(before), **asks}))
+        os.kill(kubelet_pid(place), signal.SIGKILL)
+        bus.stdout.readline()
+        said = partial(print, file=bus.stdin, flush=True)
+        r.record("node-shutdown", pod("node-shutdown"), lambda _, pod: pod.get("status", {}).get("reason") == "Terminated", then=said)
+        [node] = r.get("nodes")["items"]
+        refused = pod("node-shutdown-refused", more={"nodeName": node["metadata"]["name"]})
+        r.record("node-shutdown-refused", refused, lambda _, pod: pod.get("status", {}).get("reason") == "NodeShutdown")
+    finally:
+        config.write_text(before)
+        os.kill(kubelet_pid(place), signal.SIGKILL)
+        bus.kill()
+        bus.wait()
+    until(lambda: not any(one["spec"].get("taints") for one in r.get("nodes")["items"]))
 
 
 def image_disk(r: Recorder, place: Place, registry: str) -> None:

@@ -41,7 +41,7 @@ class Recorder:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not refused:
             pod = self.get("pod", name) or pod
-            events = self.get("events", "--field-selector", f"involvedObject.name={name}").get("items", [])
+            events = self.events(name)
             if done is not None and pod.get("status", {}).get("phase") == "Running":
                 done()
                 done = None
@@ -50,15 +50,26 @@ class Recorder:
             time.sleep(0.4)
         else:
             print("NOT SEEN" if not refused else "refused", name, file=sys.stderr)
-        kept = [
-            {k: e.get(k) for k in ("type", "reason", "message", "firstTimestamp", "lastTimestamp", "eventTime", "count")} for e in events
-        ]
         if refused:
             answer = re.sub(r"^Error from server \((\w+)\): (?:error when creating \"STDIN\": )?", r"\1 ", refused.strip())
             self.found[name] = {"refusal": answer.split("\n")[0]}
         else:
-            self.found[name] = {"events": kept, "status": pod.get("status", {}), "deleting": "deletionTimestamp" in pod.get("metadata", {})}
+            self._keep(name, pod, events)
         self.remove(name)
+
+    def keep(self, name: str) -> None:
+        """What is said of a pod by now, which goes then."""
+        self._keep(name, self.get("pod", name), self.events(name))
+        self.remove(name)
+
+    def events(self, name: str) -> list[Object]:
+        found: list[Object] = self.get("events", "--field-selector", f"involvedObject.name={name}").get("items", [])
+        return found
+
+    def _keep(self, name: str, pod: Object, events: list[Object]) -> None:
+        keys = ("type", "reason", "message", "firstTimestamp", "lastTimestamp", "eventTime", "count")
+        kept = [{key: event.get(key) for key in keys} for event in events]
+        self.found[name] = {"events": kept, "status": pod.get("status", {}), "deleting": "deletionTimestamp" in pod.get("metadata", {})}
 
     def remove(self, name: str) -> None:
         self.run("delete", "pod", name, "--ignore-not-found", "--grace-period=0", "--force", "--wait=false")

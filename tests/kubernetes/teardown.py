@@ -23,7 +23,7 @@ def down(place: Place, *, keep_logs: bool = False) -> bool:
     if running is not None:
         _end(running)
         _remove_network(running)
-        _remove_cgroups(running.network)
+        remove_cgroups(running.network.cgroup)
     if keep_logs:
         for entry in place.directory.iterdir():
             if entry.name not in ("logs", "config"):
@@ -69,10 +69,11 @@ def _remove_network(running: Running) -> None:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
 
 
-def _remove_cgroups(network: Network) -> None:
+def remove_cgroups(name: str) -> None:
+    """Those of a node or a cluster whose processes have been ended."""
     deadline = time.monotonic() + END_SECONDS
     for root in cgroup_roots():
-        ours = root / network.cgroup
+        ours = root / name
         while ours.exists() and time.monotonic() < deadline:
             for directory, _, _ in os.walk(ours, topdown=False):
                 with contextlib.suppress(OSError):  # busy until the kernel has buried the last process

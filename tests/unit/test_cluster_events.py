@@ -46,6 +46,9 @@ SPEAKS = {
     "shared-memory-full": ("shared_memory_full", "shared memory"),
     "evicted": ("evicted", "being emptied"),
     "preempted": ("preempted", "monthly compute"),
+    "goes-first": ("gpu_taken", "No A100 is free"),
+    "node-shutdown": ("node_shutdown", "being shut down"),
+    "node-shutdown-refused": ("node_shutdown", "being shut down"),
     "node-lost": ("node_lost", "charged only up to the last moment"),
     "pod-refused": ("pod_refused", "cluster's rules"),
     "quota": ("quota", "quota"),
@@ -69,10 +72,10 @@ STEPS = {
     "made": ("image-there", "is made"),
     "started": ("image-there", "The container runs"),
 }
-#: what the test cluster cannot be brought to, having no systemd and nobody who adds machines: Kubernetes' own text, from its sources
+#: what the test cluster cannot be brought to, for nobody adds machines to it: the texts are from the sources
 FROM_SOURCES = {
-    "preempting": ("TriggeredScaleUp", "pod triggered scale-up: [{pool 1->2 (max: 3)}]"),
-    "node_shutdown": ("NodeShutdown", "Pod was rejected as the node is shutting down."),
+    "machine_asked": ("TriggeredScaleUp", "pod triggered scale-up: [{pool 1->2 (max: 3)}]"),
+    "no_more_machines": ("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached"),
     # what others have said: the watch over the disk and the processes, and Kubernetes before 1.36
     "node_disk_full": ("Evicted", "The node was low on resource: ephemeral-storage. Threshold quantity: 1, available: 0. "),
     "node_pids_full": ("Evicted", "The node was low on resource: pids. Threshold quantity: 1, available: 0. "),
@@ -133,7 +136,7 @@ def test_every_rule_is_tested() -> None:
 
 ENDS = [
     *("exited", "completed", "memory-full", "system-disk-full", "shared-memory-full", "evicted", "preempted", "node-lost", "cannot-begin"),
-    *("node-memory-full", "node-memory-short", "node-pids-full", "node-disk-full"),
+    *("node-memory-full", "node-memory-short", "node-pids-full", "node-disk-full", "node-shutdown", "node-shutdown-refused"),
 ]
 
 
