@@ -249,21 +249,6 @@ def test_a_token_for_the_command_line_is_made_used_and_revoked(visit: Visit) -> 
     assert not visitor.problems
 
 
-def test_many_files_stay_usable(visit: Visit) -> None:
-    visitor = visit()
-    folder = tree(visitor) / "many"
-    folder.mkdir()
-    for number in range(5000):
-        (folder / f"f{number:05}").touch()
-    page = netdisk(visitor)
-    page.get_by_role("link", name="many", exact=True).click()
-    expect(page.locator("#nd-note")).to_have_text("5000 items")
-    assert page.locator("#nd-rows tr").count() <= 800
-    page.get_by_label("Search by name").fill("f0499")
-    expect(page.locator("#nd-rows tr")).to_have_count(10)
-    assert not visitor.problems
-
-
 @pytest.mark.parametrize("width", [360])
 def test_a_small_screen(visit: Visit, width: int) -> None:
     visitor = visit()
