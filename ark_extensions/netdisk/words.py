@@ -8,6 +8,7 @@ BROWSER_WORDS = {
     "session_ended": _("Your session has ended. Sign in again, then repeat what you did."),
     "sign_in": _("Sign in"),
     "offline": _("No answer from the platform. Check the connection, then try again."),
+    "sending": _("Sending…"),
     "copied": _("Copied."),
     "copy_failed": _("The browser did not let us copy. Select the text and copy it yourself."),
     "nothing_here": _("This folder is empty. Drop files here, or use Upload."),

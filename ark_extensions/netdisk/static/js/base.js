@@ -48,6 +48,15 @@ export const headers = () => ({ Accept: "application/json", "Accept-Language": l
 
 /** → {ok, status, data, error}. Never throws; `status` 0: no answer came. */
 export async function call(method, path, body) {
+  let said = null;
+  const slow = method === "GET" ? 0 : setTimeout(() => { said = say(word("sending")); }, 300);
+  const answer = await fetchAnswer(method, path, body);
+  clearTimeout(slow);
+  said?.remove();
+  return answer;
+}
+
+async function fetchAnswer(method, path, body) {
   let response;
   try {
     response = await fetch(`${at}/api/v1/${path}`, {
@@ -71,6 +80,7 @@ export function say(text, { alert = false, way = null } = {}) {
   const item = el("div", { class: alert ? "ark-toast ark-toast-alert" : "ark-toast" }, el("span", {}, text, way ? " " : null, way), close);
   box.replaceChildren(item);
   if (!alert) setTimeout(() => item.remove(), 6000);
+  return item;
 }
 
 /** Say what is wrong; a session that is over does not take the page away: the reader goes to sign in when they like, and comes back here. */
@@ -93,9 +103,20 @@ export function el(tag, attributes = {}, ...children) {
 }
 export const icon = (name) => el("i", { class: `bi bi-${name}`, "aria-hidden": "true" });
 
+/** Do it once: what comes from the same place while it is being done is not done again. */
+export async function once(place, act) {
+  if (place.ariaBusy) return;
+  place.ariaBusy = "true";
+  try {
+    await act();
+  } finally {
+    place.ariaBusy = null;
+  }
+}
+
 export function button(text, act, look = "btn btn-sm btn-outline-secondary", iconName) {
   const made = el("button", { type: "button", class: look }, iconName ? icon(iconName) : null, iconName && text ? " " : null, text);
-  made.addEventListener("click", act);
+  made.addEventListener("click", () => once(made, act));
   return made;
 }
 
@@ -107,6 +128,7 @@ export function show(title, ...content) {
   if (!dialog.open) dialog.showModal();
   return dialog;
 }
+export const shows = () => dialog.open;
 export const hide = () => dialog.open && dialog.close();
 export const foot = (...buttons) => el("div", { class: "nd-foot" }, ...buttons);
 

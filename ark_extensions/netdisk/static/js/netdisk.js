@@ -15,8 +15,11 @@ async function load(more = false) {
   const turn = ++state.loading;
   const words = [`path=${query(state.path)}`, `sort=${state.sort}`, `order=${state.order}`, `limit=${PAGE}`];
   if (more && state.next) words.push(`cursor=${encodeURIComponent(state.next)}`);
+  const slow = setTimeout(() => { $("nd-table").ariaBusy = "true"; }, 300);
   const answer = await call("GET", state.found ? `search?path=${query(state.path)}&q=${encodeURIComponent(state.found)}` : `list?${words.join("&")}`);
+  clearTimeout(slow);
   if (turn !== state.loading) return;
+  $("nd-table").ariaBusy = null;
   if (!answer.ok) {
     if (answer.status === 404 && state.path) { location.hash = ""; return; }
     complain(answer.error);

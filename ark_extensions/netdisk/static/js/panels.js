@@ -1,6 +1,6 @@
 // The panels over the list: preview, trash, unfinished uploads, and the command line with its tokens.
 
-import { at, button, call, choose, complain, copyText, date, el, encodePath, foot, hide, say, show, shown, size, user, webdav, word } from "./base.js";
+import { at, button, call, choose, complain, copyText, date, el, encodePath, foot, hide, once, say, show, shown, shows, size, user, webdav, word } from "./base.js";
 
 const closing = () => button(word("close"), hide, "btn btn-sm btn-primary");
 
@@ -27,15 +27,17 @@ export async function trash(changed) {
     const what = el("span", {}, shown(item.path), " ", el("span", { class: "sub num" }, `${size(item.size)} · ${word("until", { date: date(item.expires_at) })}`));
     const back = button(word("restore"), async () => {
       const done = await call("POST", "trash/restore", { ids: [item.id] });
-      if (!done.ok) return complain(done.error);
-      say(word("restored", { path: shown(done.data.results[0].path) }));
+      const failed = done.ok ? done.data.results.find((result) => result.error)?.error : done.error;
+      if (failed) complain(failed);
+      else say(word("restored", { path: shown(done.data.results[0].path) }));
       changed();
-      trash(changed);
+      if (shows()) await trash(changed);
     });
     const gone = button(word("delete_for_good"), async () => {
-      await call("DELETE", "trash", { ids: [item.id] });
+      const done = await call("DELETE", "trash", { ids: [item.id] });
+      if (!done.ok) complain(done.error);
       changed();
-      trash(changed);
+      if (shows()) await trash(changed);
     }, "btn btn-sm btn-quiet");
     return el("div", { class: "nd-item" }, what, back, gone);
   });
@@ -95,11 +97,13 @@ export async function commandLine(made = null) {
     el("span", {}, el("label", { for: "nd-token-name" }, word("cl_name")), name),
     el("span", {}, el("label", { for: "nd-token-days" }, word("cl_days")), days),
     el("button", { class: "btn btn-sm btn-primary" }, word("cl_create")));
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const answer = await call("POST", "tokens", { name: name.value, days: Number(days.value) });
-    if (answer.ok) commandLine(answer.data.token);
-    else complain(answer.error);
+    once(form, async () => {
+      const answer = await call("POST", "tokens", { name: name.value, days: Number(days.value) });
+      if (answer.ok) await commandLine(answer.data.token);
+      else complain(answer.error);
+    });
   });
   const lines = made ? [
     el("p", {}, word("cl_once")),
@@ -113,9 +117,9 @@ export async function commandLine(made = null) {
       token.used_at ? word("last_used", { date: date(token.used_at) }) : word("never_used")].filter(Boolean).join(" · "))),
     button(word("revoke"), async () => {
       const done = await call("DELETE", `tokens/${token.id}`);
-      if (!done.ok) return complain(done.error);
-      say(word("revoked"));
-      commandLine();
+      if (done.ok) say(word("revoked"));
+      else complain(done.error);
+      if (shows()) await commandLine();
     })));
   show(word("command_line"), el("p", {}, word("cl_intro")), ...lines, el("h2", { class: "section" }, word("cl_tokens")),
     ...(list.length ? list : [el("p", { class: "sub" }, tokens.ok ? word("cl_none") : tokens.error.message)]), foot(closing()));
