@@ -322,7 +322,7 @@ class ArkKubeSpawner(WorkspaceLifecycle, KubeSpawner):  # type: ignore[misc]  # 
 
     @property
     def _api(self) -> ClusterApi:
-        return ClusterApi(self.api, self.namespace, timeout_seconds=self.k8s_api_request_timeout)
+        return ClusterApi(self.api.api_client, self.namespace, timeout_seconds=self.k8s_api_request_timeout)
 
 
 async def _all_of(*parts: Awaitable[Any]) -> list[Any]:

@@ -14,14 +14,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import aiohttp
-from kubernetes_asyncio.client import CoreV1Api
+from kubernetes_asyncio.client import ApiClient
 from kubernetes_asyncio.client.exceptions import ApiException
 
 from ark_spawner.pod import Manifest
 
 T = TypeVar("T")
 
-POD, SECRET, CLAIM = "pod", "secret", "persistent_volume_claim"
+#: kinds of objects, as they are called in addresses
+POD, SECRET, CLAIM = "pods", "secrets", "persistentvolumeclaims"
 #: answers that another try may change
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 3.0
@@ -49,19 +50,19 @@ class NotNow(Exception):
 class ClusterApi:
     """One namespace of one cluster."""
 
-    def __init__(self, api: CoreV1Api, namespace: str, *, timeout_seconds: float) -> None:
-        self._api = api
+    def __init__(self, client: ApiClient, namespace: str, *, timeout_seconds: float) -> None:
+        self._client = client
         self._namespace = namespace
         self._timeout_seconds = timeout_seconds
 
     async def create(self, kind: str, body: Manifest) -> Manifest:
         """The object as the cluster has it. Raises ApiRefusal(409) when there is one of that name."""
-        return await self._ask(self._method("create", kind), body=body)
+        return await self._ask("POST", kind, body=body)
 
     async def read(self, kind: str, name: str) -> Manifest | None:
         """The object as it is now (no cache in between); None when there is none."""
         try:
-            return await self._ask(self._method("read", kind), name=name)
+            return await self._ask("GET", f"{kind}/{name}")
         except ApiRefusal as refusal:
             if refusal.status == 404:
                 return None
@@ -75,7 +76,7 @@ class ClusterApi:
         if uid is not None:
             body["preconditions"] = {"uid": uid}
         try:
-            await self._ask(self._method("delete", kind), name=name, body=body)
+            await self._ask("DELETE", f"{kind}/{name}", body=body)
         except ApiRefusal as refusal:
             if refusal.status in (404, 409):
                 return False
@@ -85,15 +86,12 @@ class ClusterApi:
     async def grow_claim(self, name: str, gib: int) -> Manifest:
         """Ask for a larger disk. Raises ApiRefusal where its storage class cannot grow."""
         change = {"spec": {"resources": {"requests": {"storage": f"{gib}Gi"}}}}
-        method = self._method("patch", CLAIM)
-        return await self._ask(method, name=name, body=change, _content_type="application/merge-patch+json")
+        return await self._ask("PATCH", f"{CLAIM}/{name}", body=change)
 
     async def log_tail(self, pod: str, container: str) -> str:
         """The end of what the container printed; empty when it cannot be had."""
         try:
-            answer = await self._send(
-                self._api.read_namespaced_pod_log, name=pod, container=container, tail_lines=100, limit_bytes=LOG_BYTES
-            )
+            answer = await self._send("GET", f"{POD}/{pod}/log?container={container}&tailLines=100&limitBytes={LOG_BYTES}")
             return answer.decode(errors="replace")
         except (ApiRefusal, NotNow):
             return ""
@@ -112,27 +110,31 @@ class ClusterApi:
                 await asyncio.sleep(pause)
                 wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
-    def _method(self, verb: str, kind: str) -> Callable[..., Awaitable[Any]]:
-        method: Callable[..., Awaitable[Any]] = getattr(self._api, f"{verb}_namespaced_{kind}")
-        return method
-
-    async def _ask(self, method: Callable[..., Awaitable[Any]], **arguments: Any) -> Manifest:
-        answer: Manifest = json.loads(await self._send(method, **arguments))
+    async def _ask(self, verb: str, path: str, **more: Any) -> Manifest:
+        answer: Manifest = json.loads(await self._send(verb, path, **more))
         return answer
 
-    async def _send(self, method: Callable[..., Awaitable[Any]], **arguments: Any) -> bytes:
-        arguments = {"namespace": self._namespace, "_preload_content": False, "_request_timeout": self._timeout_seconds, **arguments}
+    async def _send(self, verb: str, path: str, *, body: Manifest | None = None) -> bytes:
+        """With the generated client's connections, proxies and token, but not through its methods: they walk through every
+        value of a body and cost the event loop as much as the request itself."""
+        client = self._client
+        kind = "application/merge-patch+json" if verb == "PATCH" else "application/json"
+        headers = {**client.default_headers, "Accept": "application/json, */*", "Content-Type": kind}
+        url = f"{client.configuration.host}/api/v1/namespaces/{self._namespace}/{path}"
         try:
-            answer = await method(**arguments)
-            body: bytes = await answer.read()
+            await client.update_params_for_auth(headers, [], ["BearerToken"])  # renewed where it runs out
+            answer = await client.rest_client.request(
+                verb, url, headers=headers, body=body, _preload_content=False, _request_timeout=self._timeout_seconds
+            )
+            data: bytes = await answer.read()
         except ApiException as error:
             raise NotNow(str(error)) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise NotNow(f"{type(error).__name__}: {error}") from error
         if 200 <= answer.status <= 299:
-            return body
-        status = _status(body)
-        reason, message = str(status.get("reason") or answer.reason), str(status.get("message") or body[:500].decode(errors="replace"))
+            return data
+        status = _status(data)
+        reason, message = str(status.get("reason") or answer.reason), str(status.get("message") or data[:500].decode(errors="replace"))
         if answer.status in TEMPORARY:
             raise NotNow(f"{answer.status} {reason}: {message}", wait_seconds=_seconds(answer.headers.get("Retry-After")))
         raise ApiRefusal(answer.status, reason, message)

@@ -121,7 +121,7 @@ class Life(Stage):
 
 async def life(place: Path, kill_at: int) -> None:
     steps = Steps(place / "step.json", kill_at)
-    ClusterApi._send = steps.around(ClusterApi._send, lambda _, method, **more: method.__name__)
+    ClusterApi._send = steps.around(ClusterApi._send, lambda _, verb, path, **more: f"{verb} {path}")
     WorkspaceLifecycle.use_case = steps.around(WorkspaceLifecycle.use_case, lambda _, call: getattr(call, "func", call).__name__)
     one = Life(place)
     await one.live(steps)

@@ -110,7 +110,7 @@ async def test_a_hub_killed_at_any_stage_leaves_nothing_that_is_not_mended(world
         assert found["persistentvolumeclaims"] == 1, context
         now_runs = list_runs(world)
         opened = len(now_runs) - runs
-        assert opened <= 1 and (opened == 0 or "pod_log" not in ended["step"]), context
+        assert opened <= 1 and (opened == 0 or "/log" not in ended["step"]), context
         assert sum(run.closed_at is None for run in now_runs) == (1 if workspace.state in (State.RUNNING, State.STOPPING) else 0), context
         runs = len(now_runs)
     assert books.check_books(world.storage) == []
