@@ -82,7 +82,7 @@ def hold(connection: Connection, workspace_id: str, owner: str, compute: Compute
         if name is not None:
             raise Conflict("{name} uses this compute now. Stop it first, or choose another.", field="asset", code="asset_in_use", name=name)
         return _keep_on_a_machine(connection, compute)
-    require_first_hour(connection, workspace_id, owner, compute.price_micros_per_hour, now)
+    require_first_hour(connection, workspace_id, owner, compute, now)
     claim = held(connection, workspace_id)
     return claim if claim is not None else _reserved(connection, workspace_id, compute.offer)
 
@@ -140,12 +140,13 @@ def free_compute(connection: Connection, holder: str) -> None:
     connection.execute(t.claims.delete().where(t.claims.c.holder == holder))
 
 
-def require_first_hour(connection: Connection, workspace_id: str, owner: str, price_micros_per_hour: int, now: datetime) -> None:
+def require_first_hour(connection: Connection, workspace_id: str, owner: str, compute: Compute, now: datetime) -> None:
     """Raises InsufficientBalance when the wallet does not hold the price of one hour beside what it holds for other workspaces."""
     refuse_frozen(connection, owner)
+    price_micros_per_hour = compute.price_micros_per_hour
     balance = read_purse(connection, owner, now).available_micros
     if balance >= price_micros_per_hour:
-        held_micros = read_held(connection, owner, now, but=workspace_id)
+        held_micros = read_held(connection, owner, now, but=workspace_id, prices_now={compute.offer.id: price_micros_per_hour})
         if balance - held_micros >= price_micros_per_hour:
             return
         raise InsufficientBalance(

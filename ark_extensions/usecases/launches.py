@@ -58,10 +58,25 @@ STARTING = Sentence("Starting with {offer}.")
 # What every start reads, made once: to put a statement together takes longer than SQLite needs for it.
 _WORKSPACE = select(t.workspaces).where(t.workspaces.c.id == bindparam("id"))
 _OPEN_RUN = select(t.runs).where(t.runs.c.workspace_id == bindparam("id"), t.runs.c.closed_at.is_(None))
-_IMAGE_AND_LANGUAGE = select(
-    t.images.c.reference, select(t.users.c.language).where(t.users.c.name == bindparam("owner")).scalar_subquery()
-).where(t.images.c.id == bindparam("image"))
+#: with its open run, if it has one
+_TO_BE_READY = (
+    select(t.workspaces, t.runs.c.id.label("run_id"))
+    .outerjoin(t.runs, (t.runs.c.workspace_id == t.workspaces.c.id) & t.runs.c.closed_at.is_(None))
+    .where(t.workspaces.c.id == bindparam("id"))
+)
 _m, _v = t.workspace_mounts, t.catalog_versions
+#: with all that a launch has from other tables, in one question; ``mounted``: whether it has datasets or models
+_TO_LAUNCH = (
+    select(
+        t.workspaces,
+        t.images.c.reference,
+        t.users.c.language,
+        select(_m.c.name).where(_m.c.workspace_id == t.workspaces.c.id).exists().label("mounted"),
+    )
+    .join(t.images, t.images.c.id == t.workspaces.c.image_id)
+    .join(t.users, t.users.c.name == t.workspaces.c.owner)
+    .where(t.workspaces.c.id == bindparam("id"))
+)
 _MOUNTS = (
     select(_m.c.kind, _m.c.name, _m.c.version, _v.c.content_hash)
     .join(_v, (_v.c.kind == _m.c.kind) & (_v.c.name == _m.c.name) & (_v.c.version == _m.c.version))
@@ -107,7 +122,7 @@ def authorize_launch(
     detail. Raises a domain error whose sentence the user reads.
     """
     with storage.write() as connection:
-        row = _by_id(connection, workspace_id)
+        row = connection.execute(_TO_LAUNCH, {"id": workspace_id}).first()
         if row is None or row.owner != owner or row.name != server_name:
             raise NotFound("This server is not one of your workspaces. Create a workspace in the marketplace.", code="unknown_workspace")
         if row.state == State.RELEASED:
@@ -119,8 +134,7 @@ def authorize_launch(
             _close_run(connection, row, run.seen_at if run else now, StopReason.LOST, now)
             free_compute(connection, row.id)
             set_state(connection, row, State.STOPPED, now)
-            row = _by_id(connection, workspace_id)
-            assert row is not None
+            row = connection.execute(_TO_LAUNCH, {"id": workspace_id}).one()
         claim = hold(connection, row.id, owner, compute, now)
         launch_id = new_id()
         set_state(connection, row, State.STARTING, now, launch_id=launch_id, stop_reason=None, stop_actor=None)
@@ -138,41 +152,41 @@ def authorize_launch(
 
 
 def _spec(connection: Connection, row: Row[Any], offer: Offer, launch_id: str, node: str, devices: tuple[str, ...]) -> LaunchSpec:
-    found = connection.execute(_MOUNTS, {"id": row.id})
-    reference, language = connection.execute(_IMAGE_AND_LANGUAGE, {"image": row.image_id, "owner": row.owner}).one()
+    """``row`` is of `_TO_LAUNCH`."""
+    found = connection.execute(_MOUNTS, {"id": row.id}).all() if row.mounted else ()
     return LaunchSpec(
         workspace_id=row.id,
         workspace_name=row.name,
         owner=row.owner,
         launch_id=launch_id,
         image_id=row.image_id,
-        image_reference=reference,
+        image_reference=row.reference,
         quantities=offer.quantities,
         gpu_devices=devices,
         data_disk_gib=row.data_disk_gib,
         mounts=tuple(Mount(r.kind, r.name, r.version, r.content_hash) for r in found),
         node=node,
         plan=offer.plan,
-        language=language or "",
+        language=row.language or "",
     )
 
 
 def record_ready(storage: Storage, *, workspace_id: str, launch_id: str, now: datetime) -> None:
     """The server answers: pay-as-you-go begins. Twice the same report changes nothing."""
     with storage.write() as connection:
-        row = _by_id(connection, workspace_id)
+        row = connection.execute(_TO_BE_READY, {"id": workspace_id}).first()
         if row is None or row.launch_id != launch_id or row.state in (State.RUNNING, State.STOPPING, State.RELEASED):
             return
-        _begin_run(connection, row, now)
+        _begin_run(connection, row, now, opened=row.run_id is not None)
         message = Sentence(
             "It is running. The start took {seconds} s.", {"seconds": max(round((now - row.state_since).total_seconds()), 0)}
         )
         emit(connection, **_say(row, message, now), kind="running")
 
 
-def _begin_run(connection: Connection, row: Row[Any], now: datetime) -> None:
-    """Open the run of the current launch at the price now, and set the deadlines that count from readiness."""
-    if _open_run(connection, row.id) is None:
+def _begin_run(connection: Connection, row: Row[Any], now: datetime, *, opened: bool) -> None:
+    """Open the run of the current launch at the price now, if it is not ``opened``, and set the deadlines that count from readiness."""
+    if not opened:
         price = _running_price(connection, row, now)
         of = {"workspace_id": row.id, "owner": row.owner, "launch_id": row.launch_id, "offer_id": row.offer_id}
         priced = {"price_version_id": price[0], "price_micros_per_hour": price[1]}
@@ -211,7 +225,7 @@ def record_alive(storage: Storage, *, alive: Mapping[str, str], now: datetime) -
             if row.launch_id == alive[row.id]:
                 if held(connection, row.asset_id or row.id) is None:
                     _reclaim(connection, row)
-                _begin_run(connection, row, now)
+                _begin_run(connection, row, now, opened=_open_run(connection, row.id) is not None)
                 message = Sentence("The platform found it running and counts it from now on.")
                 emit(connection, **_say(row, message, now), kind="found", severity="warning")
 

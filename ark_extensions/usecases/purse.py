@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, select
@@ -77,15 +78,20 @@ def read_purse(connection: Connection, owner: str, now: datetime) -> Purse:
     return read_purses(connection, [owner], now)[owner]
 
 
-def read_held(connection: Connection, owner: str, now: datetime, *, but: str = "") -> int:
+def read_held(
+    connection: Connection, owner: str, now: datetime, *, but: str = "", prices_now: Mapping[str, int] = MappingProxyType({})
+) -> int:
     """Micros that the owner's workspaces, save the one named, hold of the balance: what is left of the first hour of each that is
-    paid by the hour and starts or runs. It is given back as the hour passes, or with the stop."""
+    paid by the hour and starts or runs. It is given back as the hour passes, or with the stop. ``prices_now``: offers whose price
+    by the hour the caller has read already, in micros."""
     found = connection.execute(_FIRST_HOURS, {"owner": owner, "but": but}).all()
-    waiting = {f"offer:{r.offer_id}" for r in found if r.opened_at is None}
+    waiting = {f"offer:{r.offer_id}" for r in found if r.opened_at is None and r.offer_id not in prices_now}
     known = prices(connection, sorted(waiting)) if waiting else {}
     total = 0
     for r in found:
-        if r.opened_at is None:
+        if r.opened_at is None and r.offer_id in prices_now:
+            total += prices_now[r.offer_id]
+        elif r.opened_at is None:
             price = price_at(known.get(f"offer:{r.offer_id}", ()), now)
             total += price.price_micros if price is not None else 0
         else:
