@@ -39,14 +39,14 @@ CATALOG: dict[str, Any] = {
     "disks": [],
 }
 COMMON = """
-import gc, os, signal, sys
+import ctypes, gc, os, signal, sys
 from pathlib import Path
 from functools import cache
 sys.path.insert(0, {project!r})
 from ark_spawner.kube import ArkKubeSpawner
 from tests.toy_hub import NoProxy
 ArkKubeSpawner.use_kubeconfig(Path({kubeconfig!r}))
-signal.signal(signal.SIGRTMIN, lambda *_: gc.collect())
+signal.signal(signal.SIGRTMIN, lambda *_: (gc.collect(), ctypes.CDLL(None).malloc_trim(0)))
 c = get_config()  # noqa: F821
 c.JupyterHub.bind_url = "http://127.0.0.1:1"
 c.JupyterHub.hub_port = {port}
@@ -89,8 +89,8 @@ c.KubeSpawner.pvc_name_template = "claim-{user_server}"
 c.KubeSpawner.storage_capacity = "1Gi"
 c.KubeSpawner.volumes = {"home": {"name": "home", "persistentVolumeClaim": {"claimName": "{pvc_name}"}}}
 c.KubeSpawner.volume_mounts = {"home": {"name": "home", "mountPath": "/home/user"}}
-c.KubeSpawner.cpu_limit = c.KubeSpawner.cpu_guarantee = 1
-c.KubeSpawner.mem_limit = c.KubeSpawner.mem_guarantee = "256M"
+shape = {"cpu_limit": 1, "cpu_guarantee": 1, "mem_limit": "256M", "mem_guarantee": "256M"}
+c.KubeSpawner.profile_list = [{"display_name": "S", "slug": "s", "kubespawner_override": shape}]
 """
 
 
@@ -188,6 +188,7 @@ class KubeHub:
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
     def collect_garbage(self) -> None:
+        """Its own, and what its allocator keeps goes back to the system: what is left is in use."""
         assert self.process is not None
         self.process.send_signal(signal.SIGRTMIN)
 
@@ -202,6 +203,10 @@ class KubeHub:
         async with self.session.post(f"{self.api}/users/{name}") as answer:
             assert answer.status in (201, 409), await answer.text()
         users.ensure_user(self.storage, name=name, admin=False, opening_credit_micros=credit * MICROS, now=now())
+
+    def choice(self, user: str, name: str) -> dict[str, str]:
+        """What a start is asked with: the workspace that was ordered, or the shape as stock KubeSpawner calls it."""
+        return {"workspace": self.order(user, name)} if self.spawner == "ark" else {"profile": "s"}
 
     def order(self, user: str, name: str, *, image: str = "python") -> str:
         order = WorkspaceOrder(request_id=f"{user}-{name}", offer="s", image=image, name=name)
