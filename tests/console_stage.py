@@ -243,14 +243,14 @@ class Stage:
             return False
 
 
-def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str], more: Mapping[str, Any]) -> Settings:
+def _state(directory: Path, ports: dict[str, int], secrets: dict[str, str], more: Mapping[str, Any] | None = None) -> Settings:
     state = directory / "state"
     (state / "secrets").mkdir(parents=True)
     keys = {"stripe_secret_key": "sk_test_only", "stripe_webhook_secret": WEBHOOK_SECRET, "voucher_key": "v" * 64}
     for name, value in {**keys, **secrets}.items():
         (state / "secrets" / name).write_text(value)
     text: dict[str, Any] = {"state_dir": str(state), "language": "en", "administrators": [ADMIN], "ports": ports, "payments": PAYMENTS}
-    text |= more
+    text |= more or {}
     (state / "ark.yaml").write_text(json.dumps(text))  # JSON is YAML
     return Settings(**text)
 

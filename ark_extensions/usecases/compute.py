@@ -163,6 +163,18 @@ def require_first_hour(connection: Connection, workspace_id: str, owner: str, co
     )
 
 
+def require_first_day(connection: Connection, owner: str, price_micros_per_day: int, now: datetime) -> None:
+    """Raises InsufficientBalance when the wallet does not hold what a larger disk costs a day beside what it holds for workspaces."""
+    refuse_frozen(connection, owner)
+    available = read_purse(connection, owner, now).available_micros - read_held(connection, owner, now)
+    if available < price_micros_per_day:
+        raise InsufficientBalance(
+            "Your wallet holds {available_micros}; this costs {price_micros}. Recharge it under Billing, then try again.",
+            available_micros=available,
+            price_micros=price_micros_per_day,
+        )
+
+
 def refuse_frozen(connection: Connection, owner: str) -> None:
     """Raises Forbidden while the operator has frozen the owner's wallet."""
     row = connection.execute(_FROZEN, {"name": owner}).first()

@@ -18,7 +18,7 @@ from ark_extensions.domain.workspaces import ACTIVE, State, check_display_name, 
 from ark_extensions.storage import Storage
 from ark_extensions.storage import tables as t
 from ark_extensions.usecases.charges import settle_disk
-from ark_extensions.usecases.compute import free_compute
+from ark_extensions.usecases.compute import free_compute, require_first_day
 from ark_extensions.usecases.events import emit
 from ark_extensions.usecases.market import offer_of, prices
 from ark_extensions.usecases.purse import Purse, read_purses
@@ -238,7 +238,7 @@ def check_budget(micros: int | None) -> int | None:
 
 
 def grow_disk(storage: Storage, *, owner: str, name: str, size_gib: int, actor: str, now: datetime) -> WorkspaceView:
-    """A bigger data disk, at today's price from now on; a disk never shrinks."""
+    """A bigger data disk, at today's price from now on; a disk never shrinks. The wallet has to hold its first day."""
     with storage.write() as connection:
         row = find(connection, owner, name)
         if row.state == State.RELEASED:
@@ -249,6 +249,7 @@ def grow_disk(storage: Storage, *, owner: str, name: str, size_gib: int, actor: 
             raise InvalidField("This data disk size is not offered. Choose one from the list.", field="data_disk_gib")
         if size_gib <= row.data_disk_gib:
             raise InvalidField("A data disk can only grow: choose more than {gib} GiB.", field="data_disk_gib", gib=row.data_disk_gib)
+        require_first_day(connection, owner, price.price_micros, now)
         settle_disk(connection, row, now)
         settled = connection.execute(select(t.workspaces).where(t.workspaces.c.id == row.id)).one()
         disk = {"data_disk_gib": size_gib, "disk_price_version_id": price.id, "disk_price_micros_per_day": price.price_micros}
@@ -262,11 +263,13 @@ def grow_disk(storage: Storage, *, owner: str, name: str, size_gib: int, actor: 
 def release_workspace(
     storage: Storage, *, owner: str, name: str, confirm: str, actor: str, now: datetime, recycle_days: int
 ) -> WorkspaceView:
-    """Give a stopped workspace up; its data disk is deleted after ``recycle_days``. ``confirm`` repeats the name."""
+    """Give a stopped workspace up; its data disk is deleted after ``recycle_days``. ``confirm`` repeats the name. Twice is once."""
     with storage.write() as connection:
         row = find(connection, owner, name)
         if confirm != name:
             raise InvalidField("Type the workspace's name, {name}, to release it.", field="confirm", name=name)
+        if row.state == State.RELEASED:
+            return view_one(connection, t.workspaces.c.id == row.id, now)
         until = now + timedelta(days=recycle_days)
         set_state(connection, row, State.RELEASED, now, released_at=now, restorable_until=until)
         settle_disk(connection, row, now)

@@ -241,7 +241,7 @@ def fill_up(visitor: Visitor, amount: str) -> None:
 
 
 def _nothing_left_for_what_there_is(visitor: Visitor) -> None:
-    """To start and to renew: each answers with a sentence where it was asked, and the way to recharge."""
+    """To start, to grow a disk and to renew: each answers with a sentence where it was asked, and the way to recharge."""
     api, page, dialog = visitor.platform.api, visitor.page, visitor.page.locator("#dialog")
     fill_up(visitor, "200")
     name = order(visitor, "poor")
@@ -254,6 +254,11 @@ def _nothing_left_for_what_there_is(visitor: Visitor) -> None:
     row = visitor.open("workspaces").locator(f"#ws-{name}")
     row.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#alerts").get_by_role("link", name="Recharge")).to_be_visible()
+    row.locator("[data-menu=more]").click()
+    row.get_by_role("menuitem", name="Larger data disk…").click()
+    dialog.locator("label", has_text="200 GiB").click()
+    dialog.get_by_role("button", name="Grow").click()
+    expect(dialog.get_by_role("link", name="Recharge")).to_be_visible()
     visitor.open("assets").get_by_role("button", name="Renew").click()
     dialog.get_by_role("button", name="Renew").click()
     expect(dialog.get_by_role("link", name="Recharge")).to_be_visible()

@@ -263,6 +263,11 @@ def test_the_gate_refuses_a_released_workspace_and_a_restored_one_starts(storage
     with pytest.raises(InvalidField):
         workspaces.release_workspace(storage, owner="alice", name=name, confirm="other", actor="alice", now=T0, recycle_days=7)
     workspaces.release_workspace(storage, owner="alice", name=name, confirm=name, actor="alice", now=later(hours=1), recycle_days=7)
+    again = {"confirm": name, "actor": "alice", "now": later(days=3), "recycle_days": 7}
+    twice = workspaces.release_workspace(storage, owner="alice", name=name, **again)
+    assert twice.restorable_until == later(days=7, hours=1), "a second press of the button changes nothing"
+    said = events.list_events(storage, owner="alice", name=name).items
+    assert [event.kind for event in said].count("released") == 1
     gate = {"owner": "alice", "server_name": name, "workspace_id": workspace_id}
     with pytest.raises(Conflict):
         launches.authorize_launch(storage, **gate, now=later(hours=2))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ark_extensions.domain.autostop import StopReason
-from ark_extensions.domain.errors import Conflict, Forbidden, InvalidField, NotFound
+from ark_extensions.domain.errors import Conflict, Forbidden, InsufficientBalance, InvalidField, NotFound
 from ark_extensions.domain.money import MICROS
 from ark_extensions.domain.vouchers import derive, hash_code, write_code
 from ark_extensions.domain.workspaces import State
@@ -269,6 +269,23 @@ def test_a_disk_grows_at_the_new_price_from_then_on_and_never_shrinks(storage: S
     for size in (200, 500, 300):
         with pytest.raises(InvalidField):
             workspaces.grow_disk(storage, owner="alice", name=name, size_gib=size, actor="alice", now=T0 + 2 * DAY)
+
+
+def test_a_disk_does_not_grow_on_an_empty_or_a_frozen_wallet(tmp_path: Path) -> None:
+    storage = stage(sqlite(tmp_path), opening=4_799_999)
+    workspace_id, name, launch_id = run(storage, T0, replace(ORDER, data_disk_gib=200))
+    stop(storage, workspace_id, launch_id, T0)
+    grow = {"owner": "alice", "name": name, "size_gib": 500, "actor": "alice", "now": T0}
+    act = {"user": "alice", "actor": "root", "reason": "for the test", "now": T0}
+    with pytest.raises(InsufficientBalance):
+        workspaces.grow_disk(storage, **grow)
+    operator.credit(storage, **act, amount_micros=1, request_id="just enough for a day")
+    operator.freeze_wallet(storage, **act, frozen=True)
+    with pytest.raises(Forbidden):
+        workspaces.grow_disk(storage, **grow)
+    operator.freeze_wallet(storage, **act, frozen=False)
+    assert workspaces.grow_disk(storage, **grow).data_disk_gib == 500
+    storage.close()
 
 
 def test_a_scheduled_price_begins_then_and_the_past_does_not_change(storage: Storage) -> None:

@@ -27,6 +27,10 @@ REFUSALS = {
     "503": "Something the platform depends on does not answer now.",
 }
 #: what a path's parameter is
+#: what is paid for at once, or needs money in the wallet
+COSTS = ("/workspaces", "/workspaces/{name}/start", "/workspaces/{name}/disk", "/assets", "/assets/{id}/renew")
+#: what an installation without an SSH gateway has not
+NOT_EVERYWHERE = ("/ssh-config", "/ssh-known-hosts")
 PARAMETERS = {
     "name": "a workspace's name",
     "owner": "a user's name",
@@ -125,12 +129,12 @@ def _success(route: Route) -> dict[str, Any]:
 
 def _refusals(route: Route) -> dict[str, Any]:
     statuses = {"401", "403", "422", "503"}
-    if route.parameters or route.body is not None:  # a body may name what is not there
+    if route.parameters or route.body is not None or route.path in NOT_EVERYWHERE:  # a body may name what is not there
         statuses |= {"404"}
     if route.body is not None:
         statuses |= {"400", "409", "413"}
     if route.stream:
         statuses |= {"429"}
-    if route.path in ("/workspaces", "/workspaces/{name}/start") and route.method == "POST":
+    if route.path in COSTS and route.method == "POST":
         statuses |= {"402"}
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
