@@ -26,11 +26,11 @@ REFUSALS = {
     "429": "Too much at once.",
     "503": "Something the platform depends on does not answer now.",
 }
-#: what a path's parameter is
 #: what is paid for at once, or needs money in the wallet
 COSTS = ("/workspaces", "/workspaces/{name}/start", "/workspaces/{name}/disk", "/assets", "/assets/{id}/renew")
 #: what an installation without an SSH gateway has not
 NOT_EVERYWHERE = ("/ssh-config", "/ssh-known-hosts")
+#: what a path's parameter is
 PARAMETERS = {
     "name": "a workspace's name",
     "owner": "a user's name",
